@@ -1,0 +1,169 @@
+# make help lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+MODULE := github.com/imagepullsecrets/operator
+CHART := charts/imagepullsecret-operator
+BIN := $(CURDIR)/bin
+
+# The version of the chart, the image and the bundle.
+RELEASE := $(shell sed -n 's/^version: //p' $(CHART)/Chart.yaml)
+# The version of this build.
+VERSION ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || echo dev)
+IMG ?= ghcr.io/imagepullsecrets/operator:v$(RELEASE)
+
+# Further arguments: for test and cover of go test, for run of manager.
+ARGS ?=
+
+KUBECTL ?= kubectl
+
+# What `make generate` writes.
+GENERATED := api/v1alpha1/zz_generated.deepcopy.go api/v1alpha1/applyconfiguration config/crd/bases \
+	$(CHART)/templates/crd.yaml $(CHART)/templates/_rules.tpl
+
+# Every module of the repository.
+MODULES := $(sort $(dir $(shell git ls-files --cached --others --exclude-standard -- go.mod '*/go.mod')))
+
+##@ General
+
+.PHONY: help
+help: ## Show this list.
+	@awk 'BEGIN {FS = ":.*##"; printf "Usage: make <target>\n"} \
+		/^[a-zA-Z0-9_\/-]+:.*?##/ {printf "  %-16s %s\n", $$1, $$2} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)}' $(MAKEFILE_LIST)
+
+##@ Develop
+
+.PHONY: build
+build: ## Build bin/imagepullsecret-operator.
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X $(MODULE)/internal/version.version=$(VERSION)" \
+		-o bin/imagepullsecret-operator .
+
+.PHONY: run
+run: ## Run the operator on this machine against the current kubeconfig. ARGS="--log-level=debug"
+	go run . manager --leader-elect=false --namespace=default --log-format=console $(ARGS)
+
+.PHONY: generate
+generate: bin/controller-gen ## Write everything that follows from the API types and config/.
+	rm -rf api/v1alpha1/applyconfiguration
+	bin/controller-gen object paths=./api/v1alpha1
+	bin/controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
+	bin/controller-gen applyconfiguration paths=./api/v1alpha1
+	go run ./hack/chartgen
+
+.PHONY: verify
+verify: ## Fail if generated files, go.mod files or formatting are not as they should be.
+	@hack/verify $(GENERATED)
+	@for module in $(MODULES); do echo "go mod tidy -diff in $$module"; (cd $$module && go mod tidy -diff); done
+	@unformatted=$$(git ls-files --cached --others --exclude-standard -- '*.go' | \
+		while read -r file; do if [ -f "$$file" ]; then echo "$$file"; fi; done | xargs gofmt -l); \
+	if [ -n "$$unformatted" ]; then printf 'not as gofmt writes it:\n%s\n' "$$unformatted"; exit 1; fi
+
+.PHONY: lint
+lint: bin/golangci-lint bin/helm bin/helm3 ## Lint the Go code and the chart.
+	bin/golangci-lint run ./...
+	cd tests && ../bin/golangci-lint run --config ../.golangci.yaml ./...
+	bin/helm lint --strict $(CHART)
+	bin/helm3 lint --strict $(CHART)
+
+##@ Test
+
+.PHONY: test
+test: ## Run every test that needs no root. ARGS="-run TestX -v"
+	go test $(ARGS) ./...
+	cd tests && go test $(ARGS) ./...
+
+.PHONY: cover
+cover: ## Run the tests and write coverage/index.html.
+	mkdir -p coverage
+	go test $(ARGS) -coverpkg=./... -coverprofile=coverage/unit.out ./...
+	go tool cover -html=coverage/unit.out -o coverage/index.html
+	go tool cover -func=coverage/unit.out | tail -1
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (60s).
+	@grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' . | while read -r file; do \
+		dir=$$(dirname $$file); \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+			echo "$$name in $$dir"; \
+			(cd $$dir && go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(or $(FUZZTIME),60s) .) </dev/null; \
+		done; \
+	done
+
+.PHONY: demo
+demo: ## See the operator at work on an embedded cluster. KEEP=1 leaves it running.
+	cd tests && go run ./demo $(if $(KEEP),-keep)
+
+.PHONY: bench
+bench: ## Measure speed and memory against a plain client.
+	cd tests && go run ./bench $(ARGS)
+
+##@ Install (into the current kubeconfig's cluster)
+
+.PHONY: install
+install: ## Install the CRD.
+	$(KUBECTL) apply --server-side -f config/crd/bases
+
+.PHONY: uninstall
+uninstall: ## Remove the CRD, and with it every ImagePullSecret.
+	$(KUBECTL) delete --ignore-not-found -f config/crd/bases
+
+.PHONY: deploy
+deploy: bin/kustomize ## Install the CRD and the operator.
+	bin/kustomize build config/default | $(KUBECTL) apply --server-side -f -
+
+.PHONY: undeploy
+undeploy: bin/kustomize ## Remove the operator, the CRD and every ImagePullSecret.
+	bin/kustomize build config/default | $(KUBECTL) delete --ignore-not-found -f -
+
+##@ Release
+
+.PHONY: image
+image: ## Build the image IMG with docker.
+	docker build --build-arg VERSION=$(VERSION) -t $(IMG) .
+
+.PHONY: chart
+chart: bin/helm ## Package the chart into bin/.
+	bin/helm package $(CHART) --destination bin
+
+.PHONY: bundle
+bundle: bin/operator-sdk bin/kustomize ## Write the OLM bundle into bundle/ and validate it.
+	bin/operator-sdk generate kustomize manifests --interactive=false --quiet
+	rm -rf bundle
+	bin/kustomize build config/manifests | bin/operator-sdk generate bundle --quiet --overwrite \
+		--version $(RELEASE) --channels stable --default-channel stable
+	bin/operator-sdk bundle validate ./bundle
+
+##@ Tools (built from the modules in tools/, on demand)
+
+# $(call tool,NAME,PACKAGE,BUILD FLAGS): a rule for bin/NAME, built from
+# PACKAGE as tools/NAME/go.mod pins it.
+define tool
+bin/$(1): tools/$(1)/go.mod tools/$(1)/go.sum
+	@echo "building bin/$(1) (once; takes from seconds to minutes)" >&2
+	@mkdir -p bin
+	@cd tools/$(1) && CGO_ENABLED=0 go build -trimpath $(3) -o $(BIN)/$(1) $(2)
+	@touch bin/$(1)
+endef
+
+# The Kubernetes version that helm takes for the cluster's when it has none.
+HELM_KUBE := -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37 \
+	-X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=37
+comma := ,
+SDK := github.com/operator-framework/operator-sdk
+SDK_VERSION := v1.42.3
+
+$(eval $(call tool,controller-gen,sigs.k8s.io/controller-tools/cmd/controller-gen))
+$(eval $(call tool,kustomize,sigs.k8s.io/kustomize/kustomize/v5))
+$(eval $(call tool,helm,helm.sh/helm/v4/cmd/helm,-ldflags "-s -w"))
+$(eval $(call tool,helm3,helm.sh/helm/v3/cmd/helm,-ldflags "-s -w $(HELM_KUBE)"))
+$(eval $(call tool,golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,-ldflags "-s -w"))
+$(eval $(call tool,operator-sdk,$(SDK)/cmd/operator-sdk,-tags containers_image_openpgp$(comma)exclude_graphdriver_btrfs \
+	-ldflags "-s -w -X $(SDK)/internal/version.Version=$(SDK_VERSION) -X $(SDK)/internal/version.GitVersion=$(SDK_VERSION) -X $(SDK)/internal/version.ImageVersion=$(SDK_VERSION)"))
+
+.PHONY: tools
+tools: bin/controller-gen bin/kustomize bin/helm bin/helm3 bin/golangci-lint ## Build the tools that verify, lint and test use.

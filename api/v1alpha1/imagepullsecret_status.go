@@ -1,0 +1,154 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Limits of the lists in an ImagePullSecretStatus, which must not grow with
+// the cluster.
+const (
+	// MaxFailingTargets is the most entries that status.failing holds.
+	MaxFailingTargets = 20
+	// MaxManagedNamespaces is the most entries that status.managedNamespaces
+	// holds.
+	MaxManagedNamespaces = 100
+)
+
+// ImagePullSecretStatus says what was found and done. It is written only when
+// something in it changed.
+type ImagePullSecretStatus struct {
+	// observedGeneration is the generation of the spec that this status is
+	// about.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions are Ready, CredentialsReady and TargetsReady, and while they
+	// apply Reconciling and Stalled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// credentials tell of each entry of spec.registry.credentials, in order.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	Credentials []CredentialStatus `json:"credentials,omitempty"`
+
+	// expiresAt is the earliest expiry of the credentials in use; absent when
+	// none of them expires.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// targets counts the selected namespaces.
+	// +optional
+	Targets TargetCounts `json:"targets,omitzero"`
+
+	// failing are namespaces whose Secret is not as it should be: at most 20,
+	// in order of their names.
+	// +optional
+	// +listType=map
+	// +listMapKey=namespace
+	// +kubebuilder:validation:MaxItems=20
+	Failing []FailingTarget `json:"failing,omitempty"`
+
+	// status is Ready or Failed: the Ready condition for readers of IMPS.
+	// +optional
+	Status string `json:"status,omitempty"`
+
+	// reason is the Ready condition's message while status is Failed.
+	// +optional
+	Reason string `json:"reason,omitempty"`
+
+	// lastSuccessfulReconciliation is when this status last changed to, or
+	// changed while being, Ready.
+	// +optional
+	LastSuccessfulReconciliation *metav1.Time `json:"lastSuccessfulReconciliation,omitempty"`
+
+	// validitySeconds is the time from lastSuccessfulReconciliation to
+	// expiresAt; 0 when nothing expires.
+	// +optional
+	ValiditySeconds int32 `json:"validitySeconds,omitempty"`
+
+	// managedNamespaces are the namespaces that hold the current Secret: at
+	// most 100, in order of their names. targets.ready counts them all.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	ManagedNamespaces []string `json:"managedNamespaces,omitempty"`
+
+	// sourceSecretStatus maps <namespace>.<name> of each source Secret to Ok
+	// or to what is wrong with it.
+	// +optional
+	SourceSecretStatus map[string]string `json:"sourceSecretStatus,omitempty"`
+}
+
+// TargetCounts counts namespaces.
+type TargetCounts struct {
+	// selected namespaces.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Selected int32 `json:"selected"`
+	// ready is how many of them hold the current Secret.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Ready int32 `json:"ready"`
+	// failing is how many of them do not and could not be given it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Failing int32 `json:"failing"`
+}
+
+// CredentialStatus tells of one entry of spec.registry.credentials.
+type CredentialStatus struct {
+	// name is the source: <namespace>/<name> of its Secret.
+	// +required
+	Name string `json:"name,omitempty"`
+
+	// provider is how its logins are obtained: static or ecr.
+	// +optional
+	Provider string `json:"provider,omitempty"`
+
+	// ready is True when its logins are valid now, False when not, Unknown
+	// while they are being obtained for the first time.
+	// +required
+	Ready metav1.ConditionStatus `json:"ready,omitempty"`
+
+	// reason is the machine-readable cause of ready.
+	// +required
+	Reason string `json:"reason,omitempty"`
+
+	// message says what is wrong and what to do, or what was left out.
+	// +optional
+	Message string `json:"message,omitempty"`
+
+	// registries are the registries that it gives a login for, as they stand
+	// in the Secret: at most 20.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	Registries []string `json:"registries,omitempty"`
+
+	// expiresAt is when the login in use expires; absent when it does not.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// renewAt is when the next renewal is planned; absent when the login does
+	// not expire.
+	// +optional
+	RenewAt *metav1.Time `json:"renewAt,omitempty"`
+}
+
+// FailingTarget is a namespace whose Secret is not as it should be.
+type FailingTarget struct {
+	// namespace is the namespace's name.
+	// +required
+	Namespace string `json:"namespace,omitempty"`
+	// reason is the machine-readable cause.
+	// +required
+	Reason string `json:"reason,omitempty"`
+	// message says what is wrong and what to do.
+	// +optional
+	Message string `json:"message,omitempty"`
+}

@@ -1,0 +1,28 @@
+package v1alpha1
+
+import corev1 "k8s.io/api/core/v1"
+
+const (
+	// LabelOwnerUID is on every Secret that the operator keeps; its value is
+	// the UID of the ImagePullSecret that the Secret is kept for. IMPS used
+	// the same key, which is how its Secrets are recognised and adopted.
+	LabelOwnerUID = "images.banzaicloud.io/owner-uid"
+
+	// AnnotationContentHash is on every Secret that the operator keeps: a
+	// keyed hash of the credentials written last. It tells, without reading
+	// the Secret's data, whether a write is due; without the operator's own
+	// key it tells nothing about the credentials.
+	AnnotationContentHash = "images.banzaicloud.io/content-hash"
+
+	// AnnotationIMPSLastApplied is what IMPS wrote beside its Secrets: a copy
+	// of the credentials in an annotation. It is removed on adoption.
+	AnnotationIMPSLastApplied = "banzaicloud.com/last-applied"
+
+	// FieldManager is the operator's name in managedFields of what it applies.
+	FieldManager = "imagepullsecret-operator"
+
+	// SecretTypeECR is the type of a source Secret that holds AWS access keys
+	// instead of a registry login: keys accessKeyID, secretKey, region and
+	// accountID, and optionally roleArn.
+	SecretTypeECR corev1.SecretType = "banzaicloud.io/aws-ecr-login-config"
+)

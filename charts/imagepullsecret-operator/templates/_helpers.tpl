@@ -1,0 +1,85 @@
+{{- define "imagepullsecret-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "imagepullsecret-operator.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 48 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 48 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "imagepullsecret-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "imagepullsecret-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "imagepullsecret-operator.labels" -}}
+{{ include "imagepullsecret-operator.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "imagepullsecret-operator.subject" -}}
+- kind: ServiceAccount
+  name: {{ include "imagepullsecret-operator.fullname" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{- /* A values file of IMPS's names IMPS's image, which knows none of our flags. */ -}}
+{{- define "imagepullsecret-operator.imageOfIMPS" -}}
+{{- if hasPrefix "ghcr.io/banzaicloud/imagepullsecrets" .Values.image.repository }}true{{ end }}
+{{- end }}
+
+{{- define "imagepullsecret-operator.image" -}}
+{{- $ownTag := printf "v%s" .Chart.AppVersion }}
+{{- if include "imagepullsecret-operator.imageOfIMPS" . }}
+{{- printf "ghcr.io/imagepullsecrets/operator:%s" $ownTag }}
+{{- else if .Values.image.digest }}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" .Values.image.repository (default $ownTag .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{- /* IMPS's log levels in our words. */ -}}
+{{- define "imagepullsecret-operator.logLevel" -}}
+{{- $level := default "info" .Values.log.level }}
+{{- get (dict "panic" "error" "fatal" "error" "warning" "warn" "trace" "debug") $level | default $level }}
+{{- end }}
+
+{{- /* What no schema can say. */ -}}
+{{- define "imagepullsecret-operator.check" -}}
+{{- if eq .Values.rbac.mode "named" }}
+{{- if not .Values.rbac.targetSecretNames }}
+{{- fail "rbac.mode is named, so rbac.targetSecretNames must list every Secret name that the operator is to keep (each spec.target.secret.name in use)" }}
+{{- end }}
+{{- if and .Values.defaultConfig.enabled (not (has .Values.defaultConfig.targetSecretName .Values.rbac.targetSecretNames)) }}
+{{- fail (printf "rbac.mode is named, so rbac.targetSecretNames must contain defaultConfig.targetSecretName, which is %q" .Values.defaultConfig.targetSecretName) }}
+{{- end }}
+{{- else if or .Values.rbac.targetSecretNames .Values.rbac.sources }}
+{{- fail "rbac.targetSecretNames and rbac.sources mean something in rbac.mode named only: set rbac.mode to named, or remove them" }}
+{{- end }}
+{{- if and .Values.defaultSecret.enabled (not .Values.defaultSecret.type) }}
+{{- fail "defaultSecret.enabled needs defaultSecret.type: kubernetes.io/dockerconfigjson, kubernetes.io/dockercfg or banzaicloud.io/aws-ecr-login-config" }}
+{{- end }}
+{{- end }}
+
+{{- /* Whether the cluster knows the kind ImagePullSecret while this is rendered. */ -}}
+{{- define "imagepullsecret-operator.kindKnown" -}}
+{{- if .Capabilities.APIVersions.Has "images.banzaicloud.io/v1alpha1/ImagePullSecret" }}true{{ end }}
+{{- end }}
+
+{{- /*
+Whether a hook may make the first ImagePullSecret. Not with Helm 3: its
+client-side apply takes over what a hook made without changing it, so a change
+of values in that upgrade would be lost without a word.
+*/ -}}
+{{- define "imagepullsecret-operator.hookAllowed" -}}
+{{- if semverCompare ">=4.0.0-0" .Capabilities.HelmVersion.Version }}true{{ end }}
+{{- end }}

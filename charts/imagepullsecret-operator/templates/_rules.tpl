@@ -1,0 +1,126 @@
+{{- /* Generated from config/ by `make generate`. DO NOT EDIT. */ -}}
+
+{{- define "imagepullsecret-operator.rules.cluster" -}}
+# What people ask for; the answer goes into the status alone.
+- apiGroups:
+  - images.banzaicloud.io
+  resources:
+  - imagepullsecrets
+  verbs:
+  - get
+  - list
+  - watch
+- apiGroups:
+  - images.banzaicloud.io
+  resources:
+  - imagepullsecrets/status
+  verbs:
+  - patch
+# Which namespaces are selected.
+- apiGroups:
+  - ""
+  resources:
+  - namespaces
+  verbs:
+  - list
+  - watch
+{{- if .Values.podSelectors.enabled }}
+# Only for spec.target.namespacesWithPods.
+- apiGroups:
+  - ""
+  resources:
+  - pods
+  verbs:
+  - list
+  - watch
+{{- end }}
+- apiGroups:
+  - events.k8s.io
+  resources:
+  - events
+  verbs:
+  - create
+  - patch
+# Source Secrets are read, target Secrets are kept.
+- apiGroups:
+  - ""
+  resources:
+  - secrets
+  {{- if eq .Values.rbac.mode "named" }}
+  resourceNames:
+  {{- toYaml .Values.rbac.targetSecretNames | nindent 2 }}
+  {{- end }}
+  verbs:
+  - get
+  - list
+  - watch
+  - create
+  - patch
+  - delete
+{{- end }}
+
+{{- define "imagepullsecret-operator.rules.namespace" -}}
+- apiGroups:
+  - ""
+  resources:
+  - secrets
+  resourceNames:
+  - imagepullsecret-operator-leases-0
+  - imagepullsecret-operator-leases-1
+  - imagepullsecret-operator-leases-2
+  - imagepullsecret-operator-leases-3
+  - imagepullsecret-operator-leases-4
+  - imagepullsecret-operator-leases-5
+  - imagepullsecret-operator-leases-6
+  - imagepullsecret-operator-leases-7
+  verbs:
+  - get
+  - create
+  - patch
+{{- end }}
+
+{{- define "imagepullsecret-operator.rules.leaderElection" -}}
+# A create can't be bound to a name: the name is not known when it is judged.
+- apiGroups:
+  - coordination.k8s.io
+  resources:
+  - leases
+  verbs:
+  - create
+- apiGroups:
+  - coordination.k8s.io
+  resources:
+  - leases
+  resourceNames:
+  - imagepullsecret-operator
+  verbs:
+  - get
+  - update
+  - patch
+{{- end }}
+
+{{- define "imagepullsecret-operator.rules.viewer" -}}
+- apiGroups:
+  - images.banzaicloud.io
+  resources:
+  - imagepullsecrets
+  verbs:
+  - get
+  - list
+  - watch
+{{- end }}
+
+{{- define "imagepullsecret-operator.rules.editor" -}}
+- apiGroups:
+  - images.banzaicloud.io
+  resources:
+  - imagepullsecrets
+  verbs:
+  - get
+  - list
+  - watch
+  - create
+  - update
+  - patch
+  - delete
+{{- end }}

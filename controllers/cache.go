@@ -1,0 +1,129 @@
+package controllers
+
+import (
+	"context"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/internal/kube"
+)
+
+// CacheOptions is the shape of every informer that the manager's cache holds.
+// Nothing else is cached: reading another kind is an error, not a new watch.
+func CacheOptions() cache.Options {
+	return cache.Options{
+		ReaderFailOnMissingInformer: true,
+		ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.ImagePullSecret{}: {Transform: cache.TransformStripManagedFields()},
+			kube.NamespaceMetadata():    {Transform: kube.TransformMetadata},
+			kube.PodMetadata():          {Transform: kube.TransformMetadata},
+			// Only Secrets that are kept by this operator, without their data.
+			kube.SecretMetadata(): {Label: ours(), Transform: kube.TransformTarget},
+		},
+	}
+}
+
+func ours() labels.Selector {
+	// Exists takes no value, so this cannot fail.
+	kept, _ := labels.NewRequirement(v1alpha1.LabelOwnerUID, "exists", nil)
+	return labels.NewSelector().Add(*kept)
+}
+
+// targetCaches hold the metadata of target Secrets: one cache for all of them,
+// or one for each name that the operator is told to keep. With names a right
+// on those names is enough, since each is watched by its name.
+type targetCaches struct {
+	all    cache.Cache            // nil with names
+	byName map[string]cache.Cache // nil without
+}
+
+// newTargetCaches returns the caches, run by mgr.
+func newTargetCaches(mgr manager.Manager, names []string) (*targetCaches, error) {
+	if len(names) == 0 {
+		return &targetCaches{all: mgr.GetCache()}, nil
+	}
+	caches := &targetCaches{byName: map[string]cache.Cache{}}
+	for _, name := range names {
+		named, err := newNamedCache(mgr, name)
+		if err != nil {
+			return nil, err
+		}
+		caches.byName[name] = named
+	}
+	return caches, nil
+}
+
+func newNamedCache(mgr manager.Manager, name string) (cache.Cache, error) {
+	named, err := cache.New(rest.CopyConfig(mgr.GetConfig()), cache.Options{
+		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+		ReaderFailOnMissingInformer: true,
+		ByObject: map[client.Object]cache.ByObject{
+			kube.SecretMetadata(): {
+				Field:     fields.OneTermEqualSelector(metav1.ObjectNameField, name),
+				Transform: kube.TransformTarget,
+			},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return named, mgr.Add(named)
+}
+
+// each returns the caches in a stable order.
+func (t *targetCaches) each() []cache.Cache {
+	if t.all != nil {
+		return []cache.Cache{t.all}
+	}
+	var names []string
+	for name := range t.byName {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	caches := make([]cache.Cache, len(names))
+	for i, name := range names {
+		caches[i] = t.byName[name]
+	}
+	return caches
+}
+
+// Get returns a target Secret's metadata, or NotFound.
+func (t *targetCaches) Get(ctx context.Context, key types.NamespacedName) (*metav1.PartialObjectMetadata, error) {
+	from := t.all
+	if from == nil {
+		from = t.byName[key.Name]
+	}
+	if from == nil {
+		return nil, apierrors.NewNotFound(corev1.Resource("secrets"), key.Name)
+	}
+	secret := kube.SecretMetadata()
+	return secret, from.Get(ctx, key, secret)
+}
+
+// OwnedBy returns the Secrets that are kept for the object of a UID.
+func (t *targetCaches) OwnedBy(ctx context.Context, uid types.UID) ([]types.NamespacedName, error) {
+	var owned []types.NamespacedName
+	for _, from := range t.each() {
+		list := &metav1.PartialObjectMetadataList{}
+		list.SetGroupVersionKind(kube.ListKind(kube.SecretMetadata()))
+		err := from.List(ctx, list, client.MatchingLabels{v1alpha1.LabelOwnerUID: string(uid)}, client.UnsafeDisableDeepCopy)
+		if err != nil {
+			return nil, err
+		}
+		for i := range list.Items {
+			owned = append(owned, client.ObjectKeyFromObject(&list.Items[i]))
+		}
+	}
+	return owned, nil
+}

@@ -1,0 +1,131 @@
+// Package controllers puts the controllers together and on a manager.
+package controllers
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/controllers/imagepullsecret"
+	"github.com/imagepullsecrets/operator/controllers/target"
+	"github.com/imagepullsecrets/operator/internal/credentials"
+	"github.com/imagepullsecrets/operator/internal/grant"
+	"github.com/imagepullsecrets/operator/internal/kube"
+	"github.com/imagepullsecrets/operator/internal/metrics"
+	"github.com/imagepullsecrets/operator/providers/registry"
+)
+
+// Config is what a person may set about the controllers.
+type Config struct {
+	// Namespace is the operator's own; its leases are kept there.
+	Namespace string
+	// TargetNames are the only names of Secrets that are kept; empty for any.
+	TargetNames []string
+	// PodSelectors allows namespaces to be selected by their Pods.
+	PodSelectors bool
+	// ResyncInterval is how often everything is looked at without a cause.
+	ResyncInterval time.Duration
+	// TargetWorkers is how many Secrets are written at a time.
+	TargetWorkers int
+}
+
+// objectWorkers is how many ImagePullSecrets are looked at at a time. Nothing
+// there waits for a network, except for the API server's answer to a status.
+const objectWorkers = 4
+
+// Retries of a Secret that could not be written.
+const (
+	firstRetry   = 100 * time.Millisecond
+	longestRetry = time.Minute
+)
+
+// Add puts every controller on mgr, whose cache must have the shape of
+// CacheOptions, and returns the check that fails while one of them is stuck.
+func Add(mgr manager.Manager, config Config) (healthy func(*http.Request) error, err error) {
+	core, err := corev1client.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return nil, fmt.Errorf("making a client for Secrets: %w", err)
+	}
+	secrets, err := newTargetCaches(mgr, config.TargetNames)
+	if err != nil {
+		return nil, fmt.Errorf("making caches for target Secrets: %w", err)
+	}
+
+	var objects *imagepullsecret.Controller // woken by what it depends on itself
+	measured := metrics.New(ctrlmetrics.Registry)
+	book := &grant.Book{}
+	board := grant.NewBoard(func(name string) { objects.OutcomeChanged(name) })
+	sources := kube.NewSources(core, func(ref types.NamespacedName) { objects.SourceChanged(ref) })
+	leases := credentials.NewStore(credentials.Options{
+		Persister: kube.NewLeases(core.Secrets(config.Namespace)),
+		Clock:     clock.RealClock{}, Metrics: measured, Log: mgr.GetLogger().WithName("leases"),
+		Changed: func(key string) { objects.LeaseChanged(key) },
+	})
+	targets := target.New(target.Deps{
+		Book: book, Board: board, Cache: mgr.GetCache(), Secrets: secrets,
+		Writer:  kube.NewTargets(core, mgr.GetAPIReader()),
+		Metrics: measured, Clock: clock.RealClock{},
+	})
+	objects = imagepullsecret.New(imagepullsecret.Deps{
+		Client: mgr.GetClient(), Book: book, Board: board, Sources: sources, Leases: leases,
+		Targets: targets, Owned: secrets, FromSecret: registry.FromSecret,
+		Recorder: mgr.GetEventRecorder(v1alpha1.FieldManager), Metrics: measured, Clock: clock.RealClock{},
+		Config: imagepullsecret.Config{
+			TargetNames: config.TargetNames, PodSelectors: config.PodSelectors, ResyncInterval: config.ResyncInterval,
+		},
+	})
+
+	watchdog := newWatchdog(clock.RealClock{})
+	for _, add := range []error{
+		mgr.Add(sources), mgr.Add(leases),
+		addObjects(mgr, objects, watchdog),
+		addTargets(mgr, targets, secrets.each(), config.TargetWorkers, watchdog),
+	} {
+		if add != nil {
+			return nil, add
+		}
+	}
+	return watchdog.check, nil
+}
+
+// addObjects runs the controller of ImagePullSecrets.
+func addObjects(mgr manager.Manager, objects *imagepullsecret.Controller, watchdog *watchdog) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("imagepullsecret").
+		For(&v1alpha1.ImagePullSecret{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(source.Func(objects.Start)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: objectWorkers}).
+		Complete(watchdog.watch(objects))
+}
+
+// addTargets runs the controller of single Secrets.
+func addTargets(mgr manager.Manager, targets *target.Controller, secrets []cache.Cache, workers int, watchdog *watchdog) error {
+	build := ctrl.NewControllerManagedBy(mgr).
+		Named("target").
+		WatchesRawSource(source.Func(targets.Start)).
+		WatchesMetadata(kube.NamespaceMetadata(), targets.NamespaceEvents()).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: workers,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, longestRetry),
+		})
+	for _, from := range secrets {
+		build = build.WatchesRawSource(source.Kind(from, client.Object(kube.SecretMetadata()), targets.SecretEvents()))
+	}
+	return build.Complete(watchdog.watch(targets))
+}

@@ -1,0 +1,332 @@
+// Package imagepullsecret turns ImagePullSecret objects into grants: it reads
+// their sources, obtains their credentials, tells the target controller what
+// to keep where, and says in their status what became of it.
+package imagepullsecret
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/internal/credentials"
+	"github.com/imagepullsecrets/operator/internal/grant"
+	"github.com/imagepullsecrets/operator/internal/kube"
+	"github.com/imagepullsecrets/operator/internal/metrics"
+	"github.com/imagepullsecrets/operator/providers"
+)
+
+// Sources are the source Secrets; kube.Sources says what each method does.
+type Sources interface {
+	Use(user string, refs []types.NamespacedName)
+	UsersOf(ref types.NamespacedName) []string
+	Get(ref types.NamespacedName) (*corev1.Secret, error)
+}
+
+// Leases are credentials that providers gave; credentials.Store says what each
+// method does.
+type Leases interface {
+	HashKey() []byte
+	Lease(p providers.Provider) credentials.Lease
+}
+
+// Targets carries grants out; target.Controller says what each method does.
+type Targets interface {
+	Enqueue(keys ...types.NamespacedName)
+	Selected(ctx context.Context, g *grant.Grant) ([]string, error)
+	WatchPods(ctx context.Context, needed bool) error
+}
+
+// OwnedSecrets finds Secrets that are kept for an object.
+type OwnedSecrets interface {
+	OwnedBy(ctx context.Context, uid types.UID) ([]types.NamespacedName, error)
+}
+
+// Deps are what the controller needs. All are required.
+type Deps struct {
+	// Client reads ImagePullSecrets from a cache and writes their status.
+	Client  client.Client
+	Book    *grant.Book
+	Board   *grant.Board
+	Sources Sources
+	Leases  Leases
+	Targets Targets
+	Owned   OwnedSecrets
+	// FromSecret tells what a source Secret amounts to; the error says what
+	// is wrong with it and holds no secret.
+	FromSecret func(*corev1.Secret) (providers.Source, error)
+	Recorder   events.EventRecorder
+	Metrics    *metrics.Metrics
+	Clock      clock.PassiveClock
+	Config     Config
+}
+
+// Config is what a person may set.
+type Config struct {
+	// TargetNames are the only names of Secrets that are kept; empty for any.
+	TargetNames []string
+	// PodSelectors allows namespaces to be selected by their Pods.
+	PodSelectors bool
+	// ResyncInterval is how often everything is looked at without a cause.
+	ResyncInterval time.Duration
+}
+
+// Controller turns ImagePullSecrets into grants.
+type Controller struct {
+	Deps
+	memory memory
+	queue  kube.Queue
+}
+
+// New returns a controller that does nothing until it is registered.
+func New(d Deps) *Controller { return &Controller{Deps: d} }
+
+var _ reconcile.Reconciler = (*Controller)(nil)
+
+// Reconcile brings one ImagePullSecret's grant and status up to date.
+func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (ctrl.Result, error) {
+	object := &v1alpha1.ImagePullSecret{}
+	err := c.Client.Get(ctx, request.NamespacedName, object)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return ctrl.Result{}, err
+	case err != nil, !object.DeletionTimestamp.IsZero():
+		return ctrl.Result{}, c.forget(ctx, request.Name)
+	case object.Spec.Suspend:
+		return ctrl.Result{}, c.suspend(ctx, object)
+	}
+	a, next, err := c.advance(ctx, object)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	c.measure(a)
+	return ctrl.Result{RequeueAfter: next}, c.report(ctx, object, a.status())
+}
+
+// forget ends an object's grant. Its Secrets go by the garbage collector;
+// those that another grant wants too are looked at again.
+func (c *Controller) forget(ctx context.Context, name string) error {
+	ended := c.Book.Get(name)
+	c.Book.Remove(name)
+	c.Sources.Use(name, nil)
+	c.memory.forget(name)
+	c.Metrics.Forget(name)
+	namespaces := c.Board.Drop(name)
+	if ended == nil {
+		return nil
+	}
+	c.Targets.Enqueue(keys(namespaces, ended.SecretName)...)
+	return c.Targets.WatchPods(ctx, c.othersNeedPods(name))
+}
+
+// suspend leaves everything as it is.
+func (c *Controller) suspend(ctx context.Context, object *v1alpha1.ImagePullSecret) error {
+	g, _ := translate(object, c.Config.PodSelectors)
+	if before := c.Book.Get(object.Name); before != nil {
+		g.Content = before.Content
+	}
+	c.Book.Put(g)
+	c.Sources.Use(object.Name, nil)
+	c.memory.forget(object.Name)
+	return c.report(ctx, object, suspended(object))
+}
+
+// advance obtains what can be obtained, puts the grant in force and says how
+// things stand. next is when to look again without a cause.
+func (c *Controller) advance(ctx context.Context, object *v1alpha1.ImagePullSecret) (assessment, time.Duration, error) {
+	a := assessment{Object: object, Now: c.Clock.Now()}
+	a.Credentials = c.obtain(object, a.Now)
+	a.Merged = merge(a.Credentials, a.Now)
+
+	a.PodProblem = c.watchPods(ctx, object)
+	g, problems := translate(object, a.PodProblem == "")
+	a.TargetProblems = problems
+	g.Unsure = len(problems) > 0 || a.PodProblem != ""
+	a.Refused = refusedName(g.SecretName, c.Config.TargetNames)
+	if a.Refused != "" {
+		c.Book.Remove(g.Name)
+		c.Board.Drop(g.Name)
+		return a, c.next(a), nil
+	}
+	g.Content = c.contentFor(g, a.Merged)
+	a.HasContent = g.Content != nil
+	c.Book.Put(g)
+	if err := c.fanOut(ctx, object, g); err != nil {
+		return a, 0, err
+	}
+	hash := ""
+	if g.Content != nil {
+		hash = g.Content.Hash
+	}
+	a.Targets = c.Board.Summary(g.Name, hash)
+	return a, c.next(a), nil
+}
+
+// obtain finds out about every credential of an object.
+func (c *Controller) obtain(object *v1alpha1.ImagePullSecret, now time.Time) []credential {
+	entries := object.Spec.Registry.Credentials
+	refs := make([]types.NamespacedName, len(entries))
+	for i, entry := range entries {
+		refs[i] = types.NamespacedName{Namespace: entry.Namespace, Name: entry.Name}
+	}
+	c.Sources.Use(object.Name, refs)
+	all := make([]credential, len(refs))
+	var leaseKeys []string
+	for i, ref := range refs {
+		found, leaseKey := c.obtainOne(ref, now)
+		all[i] = keepLast(found, c.memory.last(object.Name, ref), now)
+		if leaseKey != "" {
+			leaseKeys = append(leaseKeys, leaseKey)
+		}
+	}
+	c.memory.remember(object.Name, all, leaseKeys)
+	return all
+}
+
+// obtainOne finds out about one credential. leaseKey is that of its lease, if
+// it has one.
+func (c *Controller) obtainOne(ref types.NamespacedName, now time.Time) (found credential, leaseKey string) {
+	secret, err := c.Sources.Get(ref)
+	if err != nil {
+		return unread(ref, err), ""
+	}
+	source, err := c.FromSecret(secret)
+	if err != nil {
+		return invalid(ref, err), ""
+	}
+	if source.Provider == nil {
+		return static(ref, source), ""
+	}
+	return leased(ref, source, c.Leases.Lease(source.Provider), now), source.Provider.Key()
+}
+
+// contentFor decides what g's Secrets are to hold: what the credentials amount
+// to if that is known, and what was decided before if it is not.
+func (c *Controller) contentFor(g *grant.Grant, m merged) *grant.Content {
+	key := c.Leases.HashKey()
+	before := c.Book.Get(g.Name)
+	switch {
+	case key != nil && !m.Wait && m.Document != nil && m.TooLarge == "":
+		return content(g, m.Document, key)
+	case before == nil || before.Content == nil || key == nil:
+		return nil
+	default:
+		// The rest of the Secret may have changed all the same.
+		return content(g, before.Content.DockerConfigJSON, key)
+	}
+}
+
+// watchPods sees to it that Pods are watched while an object has rules for
+// them. It returns why such rules can't be followed, if there are any.
+func (c *Controller) watchPods(ctx context.Context, object *v1alpha1.ImagePullSecret) string {
+	rules := object.Spec.Target.NamespacesWithPods
+	wanted := len(rules.Labels)+len(rules.Annotations) > 0
+	if wanted && !c.Config.PodSelectors {
+		return "spec.target.namespacesWithPods is not evaluated: this operator runs with --pod-selectors=false (chart: podSelectors.enabled)"
+	}
+	if err := c.Targets.WatchPods(ctx, wanted || c.othersNeedPods(object.Name)); err != nil && wanted {
+		return fmt.Sprintf("spec.target.namespacesWithPods is not evaluated: %v", err)
+	}
+	return ""
+}
+
+// othersNeedPods tells whether a grant other than the named one has rules for
+// Pods.
+func (c *Controller) othersNeedPods(name string) bool {
+	return slices.ContainsFunc(c.Book.All(), func(other *grant.Grant) bool {
+		return other.Name != name && other.Selection.HasPodRules()
+	})
+}
+
+// fanOut brings the grant to all namespaces that it concerns, if it is not
+// the one that was brought there last.
+func (c *Controller) fanOut(ctx context.Context, object *v1alpha1.ImagePullSecret, g *grant.Grant) error {
+	now := c.Clock.Now()
+	state := stateOf(object, g)
+	if c.memory.isOut(g.Name, state, now.Add(-c.Config.ResyncInterval)) {
+		return nil
+	}
+	selected, err := c.Targets.Selected(ctx, g)
+	if err != nil {
+		return err
+	}
+	owned, err := c.Owned.OwnedBy(ctx, g.UID)
+	if err != nil {
+		return err
+	}
+	dropped := c.Board.Select(g.Name, selected)
+	c.Targets.Enqueue(keys(append(selected, dropped...), g.SecretName)...)
+	c.Targets.Enqueue(owned...)
+	c.memory.bringOut(g.Name, state, now)
+	return nil
+}
+
+func keys(namespaces []string, secretName string) []types.NamespacedName {
+	keys := make([]types.NamespacedName, len(namespaces))
+	for i, namespace := range namespaces {
+		keys[i] = types.NamespacedName{Namespace: namespace, Name: secretName}
+	}
+	return keys
+}
+
+// next is when something is due that no event tells of.
+func (c *Controller) next(a assessment) time.Duration {
+	wait := c.Config.ResyncInterval
+	for _, at := range append(dueTimes(a.Credentials), a.Merged.Until) {
+		if at.After(a.Now) {
+			wait = min(wait, at.Sub(a.Now))
+		}
+	}
+	return wait
+}
+
+// dueTimes are the renewals and expiries ahead.
+func dueTimes(all []credential) []time.Time {
+	var times []time.Time
+	for _, c := range all {
+		times = append(times, c.RenewAt, c.ExpiresAt)
+	}
+	return times
+}
+
+// report writes the status if it changed, and then tells of what changed.
+func (c *Controller) report(ctx context.Context, object *v1alpha1.ImagePullSecret, status v1alpha1.ImagePullSecretStatus) error {
+	if equality.Semantic.DeepEqual(object.Status, status) {
+		return nil
+	}
+	before := object.DeepCopy()
+	object.Status = status
+	if err := c.Client.Status().Patch(ctx, object, client.MergeFrom(before)); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	for _, e := range changes(before.Status, status) {
+		c.Recorder.Eventf(object, nil, e.Type, e.Reason, "Reconcile", "%s", e.Note)
+	}
+	return nil
+}
+
+// measure sets the object's metrics.
+func (c *Controller) measure(a assessment) {
+	var measured []metrics.Credential
+	for _, credential := range a.Credentials {
+		if !credential.ExpiresAt.IsZero() {
+			measured = append(measured, metrics.Credential{
+				Name: credential.name(), Provider: credential.Provider,
+				ExpiresAt: credential.ExpiresAt, Renewed: credential.IssuedAt,
+			})
+		}
+	}
+	c.Metrics.SetCredentials(a.Object.Name, measured)
+	t := a.Targets
+	c.Metrics.SetTargets(a.Object.Name, t.Ready, t.Failing, t.Selected-t.Ready-t.Failing)
+}

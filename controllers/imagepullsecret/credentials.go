@@ -1,0 +1,204 @@
+package imagepullsecret
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/internal/credentials"
+	"github.com/imagepullsecrets/operator/internal/dockerconfig"
+	"github.com/imagepullsecrets/operator/internal/kube"
+	"github.com/imagepullsecrets/operator/providers"
+)
+
+// credential is what is known of one entry of spec.registry.credentials.
+type credential struct {
+	Ref      types.NamespacedName
+	Provider string
+	// Logins are usable; nil if there are none.
+	Logins dockerconfig.Logins
+	// ExpiresAt, IssuedAt and RenewAt are zero for logins that don't expire.
+	ExpiresAt, IssuedAt, RenewAt time.Time
+	// Waiting: there is nothing yet and no failure either. WaitingSince is
+	// when an exchange was asked for; zero while the source is not known, and
+	// then nothing can be decided.
+	Waiting      bool
+	WaitingSince time.Time
+	// Reason and Message say what is wrong, or worth knowing.
+	Reason, Message string
+	// Failed: Reason is a failure, not a remark.
+	Failed bool
+}
+
+func (c credential) name() string { return c.Ref.String() }
+
+// expired tells whether the logins in use are past their expiry.
+func (c credential) expired(now time.Time) bool {
+	return !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt)
+}
+
+// unread is a credential whose source Secret could not be read.
+func unread(ref types.NamespacedName, err error) credential {
+	c := credential{Ref: ref, Failed: true}
+	switch {
+	case errors.Is(err, kube.ErrNotWatchedYet):
+		return credential{Ref: ref, Waiting: true, Reason: v1alpha1.ReasonProgressing}
+	case apierrors.IsNotFound(err):
+		c.Reason = v1alpha1.ReasonSourceNotFound
+		c.Message = fmt.Sprintf("Secret %s does not exist: create it, or correct the name and namespace in spec.registry.credentials", ref)
+	case apierrors.IsForbidden(err):
+		c.Reason = v1alpha1.ReasonSourceForbidden
+		c.Message = fmt.Sprintf("the operator may not read Secret %s: add to a Role of its ServiceAccount in namespace %s the rule %s",
+			ref, ref.Namespace, kube.SourceRule(ref.Name))
+	default:
+		c.Reason, c.Message = v1alpha1.ReasonUnavailable, fmt.Sprintf("reading Secret %s: %v", ref, err)
+	}
+	return c
+}
+
+// invalid is a credential whose source Secret makes no sense.
+func invalid(ref types.NamespacedName, err error) credential {
+	return credential{
+		Ref: ref, Failed: true, Reason: v1alpha1.ReasonSourceInvalid,
+		Message: fmt.Sprintf("Secret %s: %v", ref, err),
+	}
+}
+
+// static is a credential whose logins stand in its source Secret.
+func static(ref types.NamespacedName, source providers.Source) credential {
+	c := credential{Ref: ref, Provider: source.Name, Logins: source.Logins}
+	if len(source.Problems) > 0 {
+		texts := make([]string, len(source.Problems))
+		for i, problem := range source.Problems {
+			texts[i] = problem.String()
+		}
+		c.Failed, c.Reason = true, v1alpha1.ReasonEntryLeftOut
+		c.Message = fmt.Sprintf("Secret %s: left out %s", ref, strings.Join(texts, "; "))
+	}
+	return c
+}
+
+// leased is a credential that a provider gives.
+func leased(ref types.NamespacedName, source providers.Source, lease credentials.Lease, now time.Time) credential {
+	c := credential{Ref: ref, Provider: source.Name, RenewAt: lease.NextExchange}
+	if lease.Credential != nil {
+		c.Logins, c.ExpiresAt, c.IssuedAt = lease.Credential.Logins, lease.Credential.ExpiresAt, lease.IssuedAt
+	}
+	switch {
+	case lease.Pending():
+		c.Waiting, c.WaitingSince, c.Reason = true, lease.AskedAt, v1alpha1.ReasonProgressing
+	case lease.Err != nil:
+		c.Reason = reasonOf(lease.Err)
+		c.Message = lease.Err.Error()
+		c.Failed = lease.Credential == nil
+	}
+	if c.expired(now) {
+		c.Failed, c.Reason = true, v1alpha1.ReasonExpired
+		c.Message = fmt.Sprintf("the login expired at %s and could not be renewed: %s",
+			c.ExpiresAt.UTC().Format(time.RFC3339), causeOf(lease.Err))
+	}
+	return c
+}
+
+func causeOf(err error) string {
+	if err == nil {
+		return "a renewal is under way"
+	}
+	return err.Error()
+}
+
+// reasonOf maps a provider's error to what people are told.
+func reasonOf(err error) string {
+	switch providers.ClassOf(err) {
+	case providers.Invalid:
+		return v1alpha1.ReasonSourceInvalid
+	case providers.Denied:
+		return v1alpha1.ReasonDenied
+	case providers.Throttled:
+		return v1alpha1.ReasonThrottled
+	case providers.ClockSkew:
+		return v1alpha1.ReasonClockSkew
+	case providers.Transient:
+		return v1alpha1.ReasonUnavailable
+	}
+	return v1alpha1.ReasonUnavailable
+}
+
+// keepLast returns c with the logins that its source gave before, where it
+// gives none now: a source that fails does not take its logins away.
+func keepLast(c, last credential, now time.Time) credential {
+	if len(last.Logins) == 0 || last.expired(now) || !(c.Failed || c.Waiting) {
+		return c
+	}
+	if len(c.Logins) == 0 {
+		c.Logins, c.ExpiresAt, c.IssuedAt, c.Waiting = last.Logins, last.ExpiresAt, last.IssuedAt, false
+		if c.Failed {
+			c.Message += "; its last known logins stay in use"
+		}
+	}
+	return c
+}
+
+// merged is what all credentials of an object amount to.
+type merged struct {
+	// Document is the dockerconfigjson; nil if there are no logins.
+	Document []byte
+	// Wait: a credential is still being obtained, and it may yet come in time.
+	Wait bool
+	// Until is when it is too late to wait; zero if only an event can tell.
+	Until time.Time
+	// TooLarge says that Document exceeds what a Secret holds, and what to do.
+	TooLarge string
+}
+
+// waitForExchange is how long a Secret is held back for a credential that is
+// being obtained for the first time; later the others go ahead without it.
+const waitForExchange = 2 * time.Second
+
+// merge merges credentials in their order. It notes in each of them what
+// others shadow.
+func merge(all []credential, now time.Time) merged {
+	var m merged
+	sources := make([]dockerconfig.Source, 0, len(all))
+	for _, c := range all {
+		sources = append(sources, dockerconfig.Source{Name: c.name(), Logins: c.Logins})
+		switch deadline := c.WaitingSince.Add(waitForExchange); {
+		case !c.Waiting:
+		case c.WaitingSince.IsZero():
+			m.Wait = true
+		case now.Before(deadline):
+			m.Wait, m.Until = true, deadline
+		}
+	}
+	logins, shadowed := dockerconfig.Merge(sources)
+	noteShadowed(all, shadowed)
+	if len(logins) == 0 {
+		return m
+	}
+	m.Document = dockerconfig.Marshal(logins)
+	if size := len(m.Document); size > corev1.MaxSecretSize {
+		m.TooLarge = fmt.Sprintf("the merged credentials take %d bytes and a Secret holds %d: "+
+			"use fewer sources, or spread them over several ImagePullSecrets", size, corev1.MaxSecretSize)
+	}
+	return m
+}
+
+// noteShadowed tells the losers, unless they have worse to tell.
+func noteShadowed(all []credential, shadowed []dockerconfig.Shadowed) {
+	texts := map[string][]string{}
+	for _, s := range shadowed {
+		texts[s.Source] = append(texts[s.Source], fmt.Sprintf("%s by %s", s.Key, s.Winner))
+	}
+	for i, c := range all {
+		if lost := texts[c.name()]; len(lost) > 0 && c.Reason == "" {
+			all[i].Reason = v1alpha1.ReasonShadowed
+			all[i].Message = "registries that come from a source further up: " + strings.Join(lost, ", ")
+		}
+	}
+}

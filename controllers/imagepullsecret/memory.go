@@ -1,0 +1,111 @@
+package imagepullsecret
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/internal/grant"
+)
+
+// memory is what is remembered of each object from one look at it to the next.
+// All of it can be lost: it saves work, and logins whose source fails.
+type memory struct {
+	mu      sync.Mutex
+	objects map[string]*remembered
+}
+
+type remembered struct {
+	credentials map[types.NamespacedName]credential
+	leaseKeys   []string
+	state       state
+	broughtOut  time.Time
+}
+
+// state is what a grant's Secrets depend on.
+type state struct {
+	uid        types.UID
+	generation int64
+	hash       string
+	unsure     bool
+}
+
+func stateOf(object *v1alpha1.ImagePullSecret, g *grant.Grant) state {
+	s := state{uid: object.UID, generation: object.Generation, unsure: g.Unsure}
+	if g.Content != nil {
+		s.hash = g.Content.Hash
+	}
+	return s
+}
+
+func (m *memory) of(name string) *remembered {
+	if m.objects == nil {
+		m.objects = map[string]*remembered{}
+	}
+	if m.objects[name] == nil {
+		m.objects[name] = &remembered{}
+	}
+	return m.objects[name]
+}
+
+// last returns what a source gave when it last gave logins.
+func (m *memory) last(name string, ref types.NamespacedName) credential {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.of(name).credentials[ref]
+}
+
+// remember notes what an object's sources give, and the keys of its leases.
+func (m *memory) remember(name string, all []credential, leaseKeys []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.of(name)
+	r.leaseKeys = leaseKeys
+	r.credentials = make(map[types.NamespacedName]credential, len(all))
+	for _, c := range all {
+		r.credentials[c.Ref] = c
+	}
+}
+
+// usersOf returns the objects that use a lease; all objects for the key "".
+func (m *memory) usersOf(leaseKey string) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if leaseKey == "" {
+		return slices.Collect(maps.Keys(m.objects))
+	}
+	var users []string
+	for name, r := range m.objects {
+		if slices.Contains(r.leaseKeys, leaseKey) {
+			users = append(users, name)
+		}
+	}
+	return users
+}
+
+// isOut tells whether a state of an object was brought to its namespaces after
+// a time.
+func (m *memory) isOut(name string, s state, after time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.of(name)
+	return r.state == s && r.broughtOut.After(after)
+}
+
+// bringOut notes that a state of an object was brought to its namespaces.
+func (m *memory) bringOut(name string, s state, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.of(name)
+	r.state, r.broughtOut = s, at
+}
+
+func (m *memory) forget(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.objects, name)
+}

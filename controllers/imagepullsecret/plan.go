@@ -1,0 +1,71 @@
+package imagepullsecret
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/internal/grant"
+	"github.com/imagepullsecrets/operator/internal/kube"
+	"github.com/imagepullsecrets/operator/internal/selector"
+)
+
+// translate makes an object's grant, without content, and says what of its
+// target can't be carried out. Rules for Pods are left out unless withPods.
+func translate(object *v1alpha1.ImagePullSecret, withPods bool) (*grant.Grant, []string) {
+	target := object.Spec.Target
+	if !withPods {
+		target.NamespacesWithPods = v1alpha1.PodSelector{}
+	}
+	selection, errs := selector.Compile(target)
+	problems := make([]string, len(errs))
+	for i, err := range errs {
+		problems[i] = err.Error()
+	}
+	return &grant.Grant{
+		Name:           object.Name,
+		UID:            object.UID,
+		CreatedAt:      object.CreationTimestamp,
+		Suspended:      object.Spec.Suspend,
+		Selection:      selection,
+		SecretName:     target.Secret.Name,
+		Labels:         plain(target.Secret.Labels),
+		Annotations:    plain(target.Secret.Annotations),
+		ConflictPolicy: target.ConflictPolicy,
+		DeletionPolicy: target.DeletionPolicy,
+	}, problems
+}
+
+// plain returns a map of API strings as one of plain strings.
+func plain[S ~string](values map[string]S) map[string]string {
+	plain := make(map[string]string, len(values))
+	for key, value := range values {
+		plain[key] = string(value)
+	}
+	return plain
+}
+
+// content returns what g's Secrets are to hold: document, and a hash with key
+// over everything that is written, so that equal hashes mean equal Secrets.
+func content(g *grant.Grant, document, key []byte) *grant.Content {
+	hash := hmac.New(sha256.New, key)
+	// Maps are encoded in order of their keys; strings always can be.
+	_ = json.NewEncoder(hash).Encode([]any{document, g.Labels, g.Annotations})
+	return &grant.Content{DockerConfigJSON: document, Hash: hex.EncodeToString(hash.Sum(nil)[:16])}
+}
+
+// refusedName says why the operator does not keep Secrets of a name, if it
+// was told to keep those of certain names only; "" if it does.
+func refusedName(name string, allowed []string) string {
+	if len(allowed) == 0 || slices.Contains(allowed, name) {
+		return ""
+	}
+	return fmt.Sprintf("this operator keeps only Secrets named %s, and %q is not among them: "+
+		"add it to --target-secret-names (chart: rbac.targetSecretNames), and to its ClusterRole the rule %s",
+		strings.Join(allowed, ", "), name, kube.TargetRule(name))
+}

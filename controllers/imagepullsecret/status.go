@@ -1,0 +1,276 @@
+package imagepullsecret
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/internal/grant"
+)
+
+// assessment is everything that a status is made of.
+type assessment struct {
+	Object      *v1alpha1.ImagePullSecret
+	Credentials []credential
+	// Merged is what the credentials amount to.
+	Merged merged
+	// TargetProblems are rules of spec.target that can't be carried out.
+	TargetProblems []string
+	// Refused says why no Secret of this name is kept at all, if so.
+	Refused string
+	// PodProblem says why Pods can't be selected by, if so.
+	PodProblem string
+	// HasContent: what the Secrets are to hold is known.
+	HasContent bool
+	Targets    grant.Summary
+	Now        time.Time
+}
+
+// verdict is the value of a condition.
+type verdict struct {
+	Status          metav1.ConditionStatus
+	Reason, Message string
+}
+
+func yes(reason, format string, args ...any) verdict {
+	return verdict{metav1.ConditionTrue, reason, fmt.Sprintf(format, args...)}
+}
+
+func no(reason, format string, args ...any) verdict {
+	return verdict{metav1.ConditionFalse, reason, fmt.Sprintf(format, args...)}
+}
+
+func unknown(reason, format string, args ...any) verdict {
+	return verdict{metav1.ConditionUnknown, reason, fmt.Sprintf(format, args...)}
+}
+
+// status makes the object's new status. It keeps the times of what did not
+// change, so that an unchanged status equals the old one.
+func (a assessment) status() v1alpha1.ImagePullSecretStatus {
+	status := v1alpha1.ImagePullSecretStatus{
+		ObservedGeneration:           a.Object.Generation,
+		Conditions:                   slices.Clone(a.Object.Status.Conditions),
+		Credentials:                  a.credentials(),
+		ExpiresAt:                    a.expiresAt(),
+		Targets:                      counts(a.Targets),
+		Failing:                      a.Targets.Failures,
+		ManagedNamespaces:            a.Targets.Holding,
+		LastSuccessfulReconciliation: a.Object.Status.LastSuccessfulReconciliation,
+		ValiditySeconds:              a.Object.Status.ValiditySeconds,
+	}
+	a.setConditions(&status)
+	a.setIMPS(&status)
+	return status
+}
+
+// suspended is the status of an object that nothing is done about: what was
+// true when it was suspended, and that it is.
+func suspended(object *v1alpha1.ImagePullSecret) v1alpha1.ImagePullSecretStatus {
+	status := *object.Status.DeepCopy()
+	status.ObservedGeneration = object.Generation
+	set(&status, object.Generation, v1alpha1.ConditionReady,
+		unknown(v1alpha1.ReasonSuspended, "spec.suspend is true: nothing is written, renewed or checked"))
+	meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionReconciling)
+	meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionStalled)
+	return status
+}
+
+func (a assessment) setConditions(status *v1alpha1.ImagePullSecretStatus) {
+	credentials, targets := a.credentialsVerdict(), a.targetsVerdict()
+	ready := yes(v1alpha1.ReasonReady, "the Secret stands in all %d selected namespaces", a.Targets.Selected)
+	switch {
+	case credentials.Status != metav1.ConditionTrue && targets.Status == metav1.ConditionFalse && targets.Reason != v1alpha1.ReasonProgressing:
+		ready = no(credentials.Reason, "%s; %s", credentials.Message, targets.Message)
+	case credentials.Status != metav1.ConditionTrue:
+		ready = credentials
+	case targets.Status != metav1.ConditionTrue:
+		ready = targets
+	case a.Targets.Selected == 0:
+		ready = targets
+	}
+	generation := a.Object.Generation
+	set(status, generation, v1alpha1.ConditionReady, ready)
+	set(status, generation, v1alpha1.ConditionCredentialsReady, credentials)
+	set(status, generation, v1alpha1.ConditionTargetsReady, targets)
+	setIf(status, generation, v1alpha1.ConditionReconciling, a.working(), v1alpha1.ReasonProgressing, "credentials are being obtained or Secrets written")
+	setIf(status, generation, v1alpha1.ConditionStalled, stalling(ready), ready.Reason, ready.Message)
+}
+
+// stalling tells whether nothing gets better until a person changes something
+// that the message names.
+func stalling(ready verdict) bool {
+	return ready.Status == metav1.ConditionFalse && slices.Contains([]string{
+		v1alpha1.ReasonNoCredentials, v1alpha1.ReasonInvalidSelector, v1alpha1.ReasonSourceInvalid,
+		v1alpha1.ReasonSourceForbidden, v1alpha1.ReasonTargetForbidden, v1alpha1.ReasonTooLarge,
+	}, ready.Reason)
+}
+
+// working tells whether something is under way.
+func (a assessment) working() bool {
+	return a.Merged.Wait || (a.HasContent && a.Targets.Behind > 0) ||
+		slices.ContainsFunc(a.Credentials, func(c credential) bool { return c.Waiting })
+}
+
+func (a assessment) credentialsVerdict() verdict {
+	if len(a.Credentials) == 0 {
+		return no(v1alpha1.ReasonNoCredentials, "spec.registry.credentials is empty: name at least one source Secret")
+	}
+	var failures []string
+	var first string
+	waiting := false
+	for _, c := range a.Credentials {
+		waiting = waiting || c.Waiting
+		if c.Failed {
+			failures = append(failures, c.Message)
+			if first == "" {
+				first = c.Reason
+			}
+		}
+	}
+	switch {
+	case len(failures) > 0:
+		return no(first, "%s", strings.Join(failures, "; "))
+	case a.Merged.TooLarge != "":
+		return no(v1alpha1.ReasonTooLarge, "%s", a.Merged.TooLarge)
+	case waiting:
+		return unknown(v1alpha1.ReasonProgressing, "credentials are being obtained")
+	default:
+		return yes(v1alpha1.ReasonReady, "all %d sources give valid logins", len(a.Credentials))
+	}
+}
+
+func (a assessment) targetsVerdict() verdict {
+	t := a.Targets
+	switch {
+	case a.Refused != "":
+		return no(v1alpha1.ReasonTargetForbidden, "%s", a.Refused)
+	case len(a.TargetProblems) > 0:
+		return no(v1alpha1.ReasonInvalidSelector, "%s", strings.Join(a.TargetProblems, "; "))
+	case a.PodProblem != "":
+		return no(v1alpha1.ReasonInvalidSelector, "%s", a.PodProblem)
+	case t.Failing > 0:
+		first := t.Failures[0]
+		return no(commonReason(t.Failures), "%d of %d namespaces fail; %s: %s", t.Failing, t.Selected, first.Namespace, first.Message)
+	case t.Selected == 0:
+		return yes(v1alpha1.ReasonNothingSelected, "no rule of spec.target selects a namespace now")
+	case t.Selected > t.Ready && !a.HasContent:
+		return unknown(v1alpha1.ReasonProgressing, "the Secrets wait for credentials")
+	case t.Selected > t.Ready:
+		return unknown(v1alpha1.ReasonProgressing, "%d of %d Secrets stand", t.Ready, t.Selected)
+	default:
+		return yes(v1alpha1.ReasonReady, "the Secret stands in all %d selected namespaces", t.Selected)
+	}
+}
+
+// commonReason is the failures' reason if it is one, or else a general one.
+func commonReason(failures []v1alpha1.FailingTarget) string {
+	for _, failure := range failures {
+		if failure.Reason != failures[0].Reason {
+			return v1alpha1.ReasonWriteFailed
+		}
+	}
+	return failures[0].Reason
+}
+
+func set(status *v1alpha1.ImagePullSecretStatus, generation int64, condition string, v verdict) {
+	const longest = 32768 // metav1.Condition's own limit
+	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+		Type: condition, Status: v.Status, Reason: v.Reason, Message: v.Message[:min(len(v.Message), longest)],
+		ObservedGeneration: generation,
+	})
+}
+
+func setIf(status *v1alpha1.ImagePullSecretStatus, generation int64, condition string, is bool, reason, message string) {
+	if !is {
+		meta.RemoveStatusCondition(&status.Conditions, condition)
+		return
+	}
+	set(status, generation, condition, yes(reason, "%s", message))
+}
+
+// maxRegistries is the most registries that a credential's status lists.
+const maxRegistries = 20
+
+func (a assessment) credentials() []v1alpha1.CredentialStatus {
+	var statuses []v1alpha1.CredentialStatus
+	for _, c := range a.Credentials {
+		status := v1alpha1.CredentialStatus{
+			Name: c.name(), Provider: c.Provider, Reason: c.Reason, Message: c.Message,
+			ExpiresAt: timeOrNil(c.ExpiresAt), RenewAt: timeOrNil(c.RenewAt),
+		}
+		switch {
+		case c.Failed:
+			status.Ready = metav1.ConditionFalse
+		case c.Waiting:
+			status.Ready = metav1.ConditionUnknown
+		default:
+			status.Ready = metav1.ConditionTrue
+		}
+		if status.Reason == "" {
+			status.Reason = v1alpha1.ReasonReady
+		}
+		registries := slices.Sorted(maps.Keys(c.Logins))
+		status.Registries = registries[:min(len(registries), maxRegistries)]
+		statuses = append(statuses, status)
+	}
+	return statuses
+}
+
+func (a assessment) expiresAt() *metav1.Time {
+	var earliest time.Time
+	for _, c := range a.Credentials {
+		if !c.ExpiresAt.IsZero() && (earliest.IsZero() || c.ExpiresAt.Before(earliest)) {
+			earliest = c.ExpiresAt
+		}
+	}
+	return timeOrNil(earliest)
+}
+
+// timeOrNil rounds to the second, as the API does, so that a status read back
+// equals the one that was written.
+func timeOrNil(at time.Time) *metav1.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return &metav1.Time{Time: at.Truncate(time.Second).Local()}
+}
+
+func counts(t grant.Summary) v1alpha1.TargetCounts {
+	return v1alpha1.TargetCounts{
+		Selected: int32(t.Selected), Ready: int32(t.Ready), Failing: int32(t.Failing), //nolint:gosec // namespaces are far fewer than 2^31
+	}
+}
+
+// setIMPS fills the fields that IMPS's users read.
+func (a assessment) setIMPS(status *v1alpha1.ImagePullSecretStatus) {
+	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
+	status.Status = v1alpha1.StatusFailed
+	if ready.Status == metav1.ConditionTrue {
+		status.Status = v1alpha1.StatusReady
+	} else {
+		status.Reason = ready.Message
+	}
+	status.SourceSecretStatus = make(map[string]string, len(a.Credentials))
+	for _, c := range a.Credentials {
+		text := "Ok"
+		if c.Failed {
+			text = c.Message
+		}
+		status.SourceSecretStatus[c.Ref.Namespace+"."+c.Ref.Name] = text
+	}
+	// The two fields that tell of the moment change only with something else.
+	if status.Status == v1alpha1.StatusReady && !equality.Semantic.DeepEqual(*status, a.Object.Status) {
+		status.LastSuccessfulReconciliation = timeOrNil(a.Now)
+		status.ValiditySeconds = 0
+		if status.ExpiresAt != nil {
+			status.ValiditySeconds = int32(min(status.ExpiresAt.Sub(a.Now).Seconds(), 1<<31-1))
+		}
+	}
+}

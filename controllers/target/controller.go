@@ -1,0 +1,263 @@
+// Package target keeps single Secrets: it looks at one namespace and Secret
+// name at a time, finds the grant that wins there, and makes the Secret what
+// that grant wants.
+package target
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/imagepullsecrets/operator/internal/grant"
+	"github.com/imagepullsecrets/operator/internal/kube"
+	"github.com/imagepullsecrets/operator/internal/metrics"
+)
+
+// revisit is when a Secret is looked at again that could not be written for a
+// reason that no watch would tell the end of, such as a foreign Secret.
+const revisit = time.Minute
+
+// Writer writes Secrets; kube.Targets says what each method does.
+type Writer interface {
+	Apply(ctx context.Context, desired *corev1ac.SecretApplyConfiguration, takeOver bool) (string, error)
+	Get(ctx context.Context, key types.NamespacedName) (*metav1.PartialObjectMetadata, error)
+	Delete(ctx context.Context, key types.NamespacedName, uid types.UID) error
+	InheritFromIMPS(ctx context.Context, key types.NamespacedName) error
+}
+
+// SecretReader reads the metadata of target Secrets from a cache. A NotFound
+// means that the cache holds none: where only our own Secrets are cached, a
+// foreign one may exist.
+type SecretReader interface {
+	Get(ctx context.Context, key types.NamespacedName) (*metav1.PartialObjectMetadata, error)
+}
+
+// Deps are what the controller needs. All are required.
+type Deps struct {
+	// Book and Board are shared with those who make grants.
+	Book  *grant.Book
+	Board *grant.Board
+	// Cache holds metadata of Namespaces, and of Pods while they are watched.
+	Cache   cache.Cache
+	Secrets SecretReader
+	Writer  Writer
+	Metrics *metrics.Metrics
+	Clock   clock.PassiveClock
+}
+
+// Controller keeps single Secrets.
+type Controller struct {
+	Deps
+
+	queue    kube.Queue
+	podWatch podWatch
+	arrivals arrivals
+	written  writeLog
+}
+
+// New returns a controller that does nothing until it is registered.
+func New(d Deps) *Controller { return &Controller{Deps: d} }
+
+var _ reconcile.Reconciler = (*Controller)(nil)
+
+// Reconcile looks at the Secret of one namespace and name. An error means that
+// it is worth another try soon.
+func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (ctrl.Result, error) {
+	key := request.NamespacedName
+	o, err := c.observe(ctx, key)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	p := decide(o)
+	if p.Action == apply && c.written.ahead(key, p.Grant.Content.Hash, c.Clock.Now()) {
+		// The cache has yet to see our own write; its event brings us back.
+		return ctrl.Result{RequeueAfter: trustWrites}, nil
+	}
+	log.FromContext(ctx).V(1).Info("planned", "action", p.Action.String(), "why", p.Why)
+	outcome, err := c.carryOut(ctx, key, p, o.Secret)
+	c.report(key, o.Claims, p, outcome)
+	return after(p, outcome), err
+}
+
+// after returns when to look again without being asked to.
+func after(p plan, outcome grant.Outcome) ctrl.Result {
+	if outcome.State == grant.Failing || (p.Action == wait && p.Grant.Content != nil) {
+		return ctrl.Result{RequeueAfter: revisit - time.Duration(rand.Int64N(int64(revisit/5)))}
+	}
+	return ctrl.Result{}
+}
+
+// observe reads what a plan depends on, from caches only.
+func (c *Controller) observe(ctx context.Context, key types.NamespacedName) (observation, error) {
+	o := observation{Key: key}
+	namespace := kube.NamespaceMetadata()
+	switch err := c.Cache.Get(ctx, types.NamespacedName{Name: key.Namespace}, namespace); {
+	case err == nil:
+		o.NamespaceActive = namespace.DeletionTimestamp.IsZero()
+	case !apierrors.IsNotFound(err):
+		return o, err
+	}
+	secret, err := c.Secrets.Get(ctx, key)
+	switch {
+	case err == nil:
+		o.Secret = existingFrom(secret)
+		c.written.saw(key, secret.ResourceVersion)
+		o.Keeper = c.keeper(o.Secret)
+	case !apierrors.IsNotFound(err):
+		return o, err
+	}
+	if o.NamespaceActive {
+		o.Claims, err = c.claims(ctx, key, namespace)
+	}
+	return o, err
+}
+
+func existingFrom(secret *metav1.PartialObjectMetadata) existing {
+	return existing{
+		Found: true, Terminating: !secret.DeletionTimestamp.IsZero(), Intact: kube.Intact(secret),
+		UID: secret.UID, Labels: secret.Labels, Annotations: secret.Annotations, Owners: secret.OwnerReferences,
+	}
+}
+
+func (c *Controller) keeper(secret existing) *grant.Grant {
+	if !secret.ours() {
+		return nil
+	}
+	return c.Book.ByUID(types.UID(secret.Labels[ownerUID]))
+}
+
+// claims returns the grants that want the Secret, the winner first.
+func (c *Controller) claims(ctx context.Context, key types.NamespacedName, namespace *metav1.PartialObjectMetadata) ([]*grant.Grant, error) {
+	var claims []*grant.Grant
+	for _, g := range c.Book.ForSecret(key.Name) {
+		selected, err := c.selects(ctx, g, namespace)
+		if err != nil {
+			return nil, err
+		}
+		if selected {
+			claims = append(claims, g)
+		}
+	}
+	return claims, nil
+}
+
+// carryOut does what the plan says and returns what became of the winner. The
+// error, if any, is in the outcome too.
+func (c *Controller) carryOut(ctx context.Context, key types.NamespacedName, p plan, secret existing) (grant.Outcome, error) {
+	switch p.Action {
+	case apply:
+		return c.write(ctx, key, p)
+	case remove:
+		err := c.Writer.Delete(ctx, key, secret.UID)
+		c.Metrics.Wrote("delete", resultOf(err))
+		return c.outcome(key, err)
+	case leave:
+		if p.Grant != nil && p.Grant.Content != nil && secret.ours() {
+			return grant.Outcome{State: grant.Held, Hash: p.Grant.Content.Hash}, nil
+		}
+		return grant.Outcome{State: grant.Pending}, nil
+	default:
+		return grant.Outcome{State: grant.Pending}, nil
+	}
+}
+
+// write applies the winner's Secret, by its conflict policy if need be.
+func (c *Controller) write(ctx context.Context, key types.NamespacedName, p plan) (grant.Outcome, error) {
+	if p.InheritFromIMPS {
+		if err := c.Writer.InheritFromIMPS(ctx, key); err != nil {
+			return c.outcome(key, err)
+		}
+	}
+	wanted := desired(key, p.Grant)
+	version, err := c.Writer.Apply(ctx, wanted, p.TakeOver)
+	if errors.Is(err, kube.ErrForeign) || errors.Is(err, kube.ErrForeignType) {
+		c.Metrics.Wrote("apply", "conflict")
+		var refused string
+		version, refused, err = c.settle(ctx, key, p.Grant, wanted, errors.Is(err, kube.ErrForeignType))
+		if refused != "" {
+			return grant.Outcome{State: grant.Failing, Reason: conflict, Message: refused}, nil
+		}
+	}
+	c.Metrics.Wrote("apply", resultOf(err))
+	if err != nil {
+		return c.outcome(key, err)
+	}
+	c.written.wrote(key, p.Grant.Content.Hash, version, c.Clock.Now())
+	if came := c.arrivals.take(key.Namespace); !came.IsZero() {
+		c.Metrics.Propagated(c.Clock.Since(came))
+	}
+	return grant.Outcome{State: grant.Held, Hash: p.Grant.Content.Hash}, nil
+}
+
+// settle deals with a Secret that someone else wrote. refused says why it was
+// left alone, if it was.
+func (c *Controller) settle(ctx context.Context, key types.NamespacedName, g *grant.Grant, wanted *corev1ac.SecretApplyConfiguration, otherType bool) (version, refused string, err error) {
+	secret, err := c.Writer.Get(ctx, key)
+	if err != nil {
+		return "", "", err
+	}
+	verdict := resolve(key, g.ConflictPolicy, existingFrom(secret), otherType)
+	switch {
+	case verdict.Replace:
+		if err := c.Writer.Delete(ctx, key, secret.UID); err != nil {
+			return "", "", err
+		}
+	case !verdict.TakeOver:
+		return "", verdict.Message, nil
+	}
+	version, err = c.Writer.Apply(ctx, wanted, true)
+	return version, "", err
+}
+
+// report tells the board what became of everyone who wants this Secret.
+func (c *Controller) report(key types.NamespacedName, claims []*grant.Grant, p plan, outcome grant.Outcome) {
+	claiming := make(map[string]bool, len(claims))
+	for i, g := range claims {
+		claiming[g.Name] = true
+		if i > 0 {
+			c.Board.Record(g.Name, key.Namespace, providedByOther(key, claims[0]))
+			continue
+		}
+		// An attempt that was put off does not make a Secret go away.
+		if outcome.State != grant.Pending || !c.Board.Holds(g.Name, key.Namespace) {
+			c.Board.Record(g.Name, key.Namespace, outcome)
+		}
+	}
+	for _, g := range c.Book.ForSecret(key.Name) {
+		if !claiming[g.Name] {
+			c.Board.Forget(g.Name, key.Namespace)
+		}
+	}
+	if p.Action == leave && len(claims) == 0 {
+		c.arrivals.take(key.Namespace)
+	}
+}
+
+// resultOf names a write's outcome for metrics.
+func resultOf(err error) string {
+	switch {
+	case err == nil:
+		return "success"
+	case kube.IsMissingRight(err):
+		return "forbidden"
+	default:
+		return "error"
+	}
+}
+
+// namespaceEnding tells whether a write failed since its namespace is going.
+func namespaceEnding(err error) bool {
+	return apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) || apierrors.IsNotFound(err)
+}

@@ -1,0 +1,56 @@
+package target
+
+import (
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/internal/grant"
+	"github.com/imagepullsecrets/operator/internal/kube"
+)
+
+const (
+	ownerUID = v1alpha1.LabelOwnerUID
+	conflict = v1alpha1.ReasonConflict
+)
+
+// outcome turns a write's error into what people are told. The error is
+// returned again only if the next try may go better.
+func (c *Controller) outcome(key types.NamespacedName, err error) (grant.Outcome, error) {
+	failing := grant.Outcome{State: grant.Failing, Reason: v1alpha1.ReasonWriteFailed}
+	switch {
+	case err == nil:
+		return grant.Outcome{State: grant.Pending}, nil
+	case namespaceEnding(err):
+		return grant.Outcome{State: grant.Pending}, nil
+	case kube.IsMissingRight(err):
+		failing.Reason = v1alpha1.ReasonTargetForbidden
+		failing.Message = fmt.Sprintf("the operator may not write Secret %s: add to a ClusterRole of its ServiceAccount the rule %s",
+			key, kube.TargetRule(key.Name))
+		return failing, nil
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsRequestEntityTooLargeError(err):
+		failing.Message = fmt.Sprintf("the API server refuses Secret %s: %v", key, err)
+		return failing, nil
+	default:
+		failing.Message = fmt.Sprintf("writing Secret %s: %v; it is tried again", key, err)
+		return failing, err
+	}
+}
+
+// String names the action for logs.
+func (a action) String() string {
+	switch a {
+	case leave:
+		return "leave"
+	case wait:
+		return "wait"
+	case apply:
+		return "apply"
+	case remove:
+		return "remove"
+	default:
+		return "unknown"
+	}
+}

@@ -1,0 +1,203 @@
+package target
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/internal/grant"
+)
+
+// observation is everything that a plan for one Secret depends on.
+type observation struct {
+	// Key is the Secret's namespace and name.
+	Key types.NamespacedName
+	// NamespaceActive: the namespace exists and is not terminating.
+	NamespaceActive bool
+	// Claims are the grants that want the Secret there, the winner first.
+	Claims []*grant.Grant
+	// Secret is what stands there.
+	Secret existing
+	// Keeper is the grant whose UID Secret is labelled with, if it is in force.
+	Keeper *grant.Grant
+}
+
+// existing is a Secret's metadata as far as it matters.
+type existing struct {
+	Found       bool
+	Terminating bool
+	// Intact: nobody changed the credentials since we wrote them.
+	Intact      bool
+	UID         types.UID
+	Labels      map[string]string
+	Annotations map[string]string
+	Owners      []metav1.OwnerReference
+}
+
+// ours tells whether this operator, or IMPS before it, keeps the Secret.
+func (e existing) ours() bool { return e.Found && e.Labels[v1alpha1.LabelOwnerUID] != "" }
+
+// action is what is to be done about one Secret.
+type action int
+
+const (
+	// leave it: there is nothing to do.
+	leave action = iota + 1
+	// wait until something that is awaited happens and wakes us.
+	wait
+	// apply the winner's Secret.
+	apply
+	// remove our Secret, which nobody wants any more.
+	remove
+)
+
+// plan says what is to be done about one Secret, and why.
+type plan struct {
+	Action action
+	// Grant is the one that the action is for; nil if there is none.
+	Grant *grant.Grant
+	// TakeOver: write even over what others wrote, for the Secret is ours.
+	TakeOver bool
+	// InheritFromIMPS: what IMPS wrote becomes ours first.
+	InheritFromIMPS bool
+	// Why says in a few words why this action.
+	Why string
+}
+
+// decide makes the plan:
+//
+//	namespace gone                        leave
+//	nobody claims it   and not ours       leave
+//	                   and ours           remove, unless its keeper retains
+//	claimed            by a suspended     leave
+//	                   content unknown    wait
+//	                   ours and current   leave
+//	                   else               apply
+func decide(o observation) plan {
+	switch {
+	case !o.NamespaceActive:
+		return plan{Action: leave, Why: "the namespace is terminating or gone"}
+	case len(o.Claims) == 0:
+		return decideUnclaimed(o)
+	}
+	winner := o.Claims[0]
+	switch {
+	case winner.Suspended:
+		return plan{Action: leave, Grant: winner, Why: "suspended"}
+	case winner.Content == nil:
+		return plan{Action: wait, Grant: winner, Why: "its credentials are not known yet"}
+	case o.Secret.Terminating:
+		return plan{Action: wait, Grant: winner, Why: "the old Secret is being deleted"}
+	case current(o.Secret, winner):
+		return plan{Action: leave, Grant: winner, Why: "current"}
+	default:
+		_, fromIMPS := o.Secret.Annotations[v1alpha1.AnnotationIMPSLastApplied]
+		ours := o.Secret.ours()
+		return plan{Action: apply, Grant: winner, TakeOver: ours, InheritFromIMPS: ours && fromIMPS, Why: "differs from what is wanted"}
+	}
+}
+
+func decideUnclaimed(o observation) plan {
+	switch {
+	case !o.Secret.ours():
+		return plan{Action: leave, Why: "no ImagePullSecret selects the namespace"}
+	case o.Keeper == nil:
+		return plan{Action: leave, Why: "its ImagePullSecret is gone; the garbage collector removes what is to go"}
+	case o.Keeper.Suspended:
+		return plan{Action: leave, Grant: o.Keeper, Why: "suspended"}
+	case o.Keeper.Unsure:
+		return plan{Action: leave, Grant: o.Keeper, Why: "a selector can't be followed, so nothing is removed"}
+	case o.Keeper.DeletionPolicy == v1alpha1.DeletionRetain:
+		return plan{Action: leave, Grant: o.Keeper, Why: "deletionPolicy is Retain"}
+	default:
+		return plan{Action: remove, Grant: o.Keeper, Why: "its ImagePullSecret does not select the namespace any more"}
+	}
+}
+
+// current tells whether a Secret is just what a grant wants.
+func current(secret existing, g *grant.Grant) bool {
+	return secret.Intact &&
+		secret.Labels[v1alpha1.LabelOwnerUID] == string(g.UID) &&
+		secret.Annotations[v1alpha1.AnnotationContentHash] == g.Content.Hash &&
+		contains(secret.Labels, g.Labels) &&
+		contains(secret.Annotations, g.Annotations) &&
+		ownedAsWanted(secret.Owners, g)
+}
+
+func contains(all, some map[string]string) bool {
+	for key, value := range some {
+		if actual, found := all[key]; !found || actual != value {
+			return false
+		}
+	}
+	return true
+}
+
+func ownedAsWanted(owners []metav1.OwnerReference, g *grant.Grant) bool {
+	owned := false
+	for _, owner := range owners {
+		owned = owned || owner.UID == g.UID
+	}
+	return owned == (g.OwnerReference() != nil)
+}
+
+// desired is the Secret that a grant wants in a namespace. Fields that are not
+// in it are not ours, and those that were and are not any more are removed.
+func desired(key types.NamespacedName, g *grant.Grant) *corev1ac.SecretApplyConfiguration {
+	secret := corev1ac.Secret(key.Name, key.Namespace).
+		WithType(corev1.SecretTypeDockerConfigJson).
+		WithLabels(g.Labels).
+		WithLabels(map[string]string{v1alpha1.LabelOwnerUID: string(g.UID)}).
+		WithAnnotations(g.Annotations).
+		WithAnnotations(map[string]string{v1alpha1.AnnotationContentHash: g.Content.Hash}).
+		WithData(map[string][]byte{corev1.DockerConfigJsonKey: g.Content.DockerConfigJSON})
+	if owner := g.OwnerReference(); owner != nil {
+		secret.WithOwnerReferences(owner)
+	}
+	return secret
+}
+
+// resolution is what to do about a Secret that someone else wrote.
+type resolution struct {
+	// TakeOver: write over it, in place.
+	TakeOver bool
+	// Replace: delete it and write ours.
+	Replace bool
+	// Message says why neither, and what to do.
+	Message string
+}
+
+// resolve applies a grant's conflict policy to a Secret that is in the way:
+// secret is its metadata, otherType tells that its type is another one.
+func resolve(key types.NamespacedName, policy v1alpha1.ConflictPolicy, secret existing, otherType bool) resolution {
+	switch {
+	case secret.ours() && !otherType:
+		return resolution{TakeOver: true}
+	case secret.ours(), policy == v1alpha1.ConflictOverwrite:
+		return resolution{TakeOver: !otherType, Replace: otherType}
+	case policy != v1alpha1.ConflictAdopt:
+		return resolution{Message: fmt.Sprintf("Secret %s exists and is not kept by this operator: "+
+			"delete it, choose another spec.target.secret.name, or set spec.target.conflictPolicy to Adopt or Overwrite", key)}
+	case otherType:
+		return resolution{Message: fmt.Sprintf("Secret %s exists and its type is not %s, which can't be changed in place: "+
+			"delete it, or set spec.target.conflictPolicy to Overwrite", key, corev1.SecretTypeDockerConfigJson)}
+	case len(secret.Owners) > 0:
+		return resolution{Message: fmt.Sprintf("Secret %s exists and belongs to %s %q: "+
+			"delete it, or set spec.target.conflictPolicy to Overwrite", key, secret.Owners[0].Kind, secret.Owners[0].Name)}
+	default:
+		return resolution{TakeOver: true}
+	}
+}
+
+// providedByOther is the outcome of a grant that does not win a Secret.
+func providedByOther(key types.NamespacedName, winner *grant.Grant) grant.Outcome {
+	return grant.Outcome{
+		State: grant.Failing, Reason: v1alpha1.ReasonProvidedByOther,
+		Message: fmt.Sprintf("Secret %s is kept for ImagePullSecret %q, which is older: "+
+			"give this one another spec.target.secret.name or let it select other namespaces", key, winner.Name),
+	}
+}

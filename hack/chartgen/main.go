@@ -1,0 +1,181 @@
+// Command chartgen derives the parts of the Helm chart that must equal config/
+// from it: the CRD and the RBAC rules.
+//
+// It works on the text, so that comments survive, and fails on any text that
+// it does not know how to treat.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	crdSource = "config/crd/bases/images.banzaicloud.io_imagepullsecrets.yaml"
+	rbacDir   = "config/rbac"
+	templates = "charts/imagepullsecret-operator/templates"
+
+	notice = "{{- /* Generated from config/ by `make generate`. DO NOT EDIT. */ -}}\n"
+)
+
+func main() {
+	if err := generate("."); err != nil {
+		fmt.Fprintln(os.Stderr, "chartgen:", err)
+		os.Exit(1)
+	}
+}
+
+// generate writes every derived file below root, the repository.
+func generate(root string) error {
+	crd, err := os.ReadFile(filepath.Join(root, crdSource))
+	if err != nil {
+		return err
+	}
+	crdTemplate, err := crdTemplate(string(crd))
+	if err != nil {
+		return fmt.Errorf("%s: %w", crdSource, err)
+	}
+	rules, err := rulesTemplate(filepath.Join(root, rbacDir))
+	if err != nil {
+		return err
+	}
+	for name, content := range map[string]string{"crd.yaml": crdTemplate, "_rules.tpl": rules} {
+		if err := os.WriteFile(filepath.Join(root, templates, name), []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// crdTemplate makes the CRD a template: on a switch, kept on uninstall on
+// another, and with the chart's labels.
+func crdTemplate(crd string) (string, error) {
+	const annotations = "  annotations:\n"
+	before, after, found := strings.Cut(strings.TrimPrefix(crd, "---\n"), annotations)
+	if !found || strings.Contains(before, "spec:") {
+		return "", fmt.Errorf("no annotations in metadata to add to")
+	}
+	return notice +
+		"{{- if .Values.crds.enabled }}\n" +
+		escape(before) +
+		"  labels:\n" +
+		"    {{- include \"imagepullsecret-operator.labels\" . | nindent 4 }}\n" +
+		annotations +
+		"    {{- if .Values.crds.keep }}\n" +
+		"    helm.sh/resource-policy: keep\n" +
+		"    {{- end }}\n" +
+		escape(after) +
+		"{{- end }}\n", nil
+}
+
+// escape makes text stand for itself in a template.
+func escape(text string) string { return strings.ReplaceAll(text, "{{", `{{ "{{" }}`) }
+
+// role is a file of config/rbac whose rules the chart includes by name.
+type role struct {
+	file, name string
+	// amend turns one rule's text into a template; nil leaves rules alone.
+	amend func(rule string) (string, error)
+}
+
+// rulesTemplate makes a named template of the rules of each role.
+func rulesTemplate(dir string) (string, error) {
+	roles := []role{
+		{file: "cluster_role.yaml", name: "cluster", amend: amendClusterRule},
+		{file: "role.yaml", name: "namespace"},
+		{file: "leader_election_role.yaml", name: "leaderElection"},
+		{file: "imagepullsecret_viewer_role.yaml", name: "viewer"},
+		{file: "imagepullsecret_editor_role.yaml", name: "editor"},
+	}
+	var out strings.Builder
+	out.WriteString(notice)
+	for _, role := range roles {
+		text, err := os.ReadFile(filepath.Join(dir, role.file))
+		if err != nil {
+			return "", err
+		}
+		rules, err := role.template(string(text))
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", filepath.Join(dir, role.file), err)
+		}
+		fmt.Fprintf(&out, "\n{{- define \"imagepullsecret-operator.rules.%s\" -}}\n%s{{- end }}\n", role.name, rules)
+	}
+	return out.String(), nil
+}
+
+// template is the role's rules as a template.
+func (r role) template(text string) (string, error) {
+	_, rules, found := strings.Cut(text, "\nrules:\n")
+	if !found {
+		return "", fmt.Errorf("no rules")
+	}
+	var out strings.Builder
+	for _, rule := range splitRules(rules) {
+		rule = escape(rule)
+		if r.amend != nil {
+			amended, err := r.amend(rule)
+			if err != nil {
+				return "", err
+			}
+			rule = amended
+		}
+		out.WriteString(rule)
+	}
+	return out.String(), nil
+}
+
+// splitRules splits a list of rules into its items, each with the comment
+// above it.
+func splitRules(rules string) []string {
+	var items []string
+	var item strings.Builder
+	open := false // item holds more than a comment
+	for line := range strings.Lines(rules) {
+		startsItem := strings.HasPrefix(line, "- ") || strings.HasPrefix(line, "#")
+		if open && startsItem {
+			items = append(items, item.String())
+			item.Reset()
+			open = false
+		}
+		item.WriteString(line)
+		open = open || strings.HasPrefix(line, "- ")
+	}
+	return append(items, item.String())
+}
+
+// amendClusterRule puts the two rules that depend on values under them.
+func amendClusterRule(rule string) (string, error) {
+	switch resources := listOf(rule, "resources"); resources {
+	case "pods":
+		return "{{- if .Values.podSelectors.enabled }}\n" + rule + "{{- end }}\n", nil
+	case "secrets":
+		const verbs = "  verbs:\n"
+		if strings.Count(rule, verbs) != 1 {
+			return "", fmt.Errorf("the rule on Secrets has no verbs to put resourceNames before")
+		}
+		return strings.Replace(rule, verbs, "  {{- if eq .Values.rbac.mode \"named\" }}\n"+
+			"  resourceNames:\n"+
+			"  {{- toYaml .Values.rbac.targetSecretNames | nindent 2 }}\n"+
+			"  {{- end }}\n"+verbs, 1), nil
+	case "imagepullsecrets", "imagepullsecrets/status", "namespaces", "events":
+		return rule, nil
+	default:
+		return "", fmt.Errorf("chartgen does not know whether a rule on %q depends on the chart's values: teach it", resources)
+	}
+}
+
+// listOf is the text of a rule's list, its items joined by spaces.
+func listOf(rule, key string) string {
+	_, after, _ := strings.Cut(rule, "  "+key+":\n")
+	var items []string
+	for line := range strings.Lines(after) {
+		item, found := strings.CutPrefix(line, "  - ")
+		if !found {
+			break
+		}
+		items = append(items, strings.TrimSpace(item))
+	}
+	return strings.Join(items, " ")
+}

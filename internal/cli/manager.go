@@ -1,0 +1,217 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/controllers"
+	"github.com/imagepullsecrets/operator/internal/version"
+)
+
+const (
+	// defaultNamespace is where the operator is taken to be if nobody says.
+	defaultNamespace = "imagepullsecret-system"
+	// leaderElectionID names the Lease that the running instances compete for.
+	leaderElectionID = "imagepullsecret-operator"
+	// shortestResync keeps a resync from becoming a load.
+	shortestResync = time.Minute
+)
+
+// managerOptions are what a person may set about the operator.
+type managerOptions struct {
+	logging loggingOptions
+
+	namespace               string
+	metricsAddress          string
+	probeAddress            string
+	leaderElection          bool
+	leaderElectionNamespace string
+
+	targetNames   []string
+	podSelectors  bool
+	resync        seconds
+	targetWorkers int
+}
+
+func newManagerCommand() *cobra.Command {
+	options := managerOptions{resync: seconds(10 * time.Hour)}
+	command := &cobra.Command{
+		Use:   "manager",
+		Short: "Run the operator",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return options.run(command.Context())
+		},
+	}
+	options.bindFlags(command.Flags())
+	return command
+}
+
+func (o *managerOptions) bindFlags(flags *pflag.FlagSet) {
+	o.logging.bindFlags(flags)
+	flags.StringVar(&o.namespace, "namespace", fromEnvironment("POD_NAMESPACE", defaultNamespace),
+		"the operator's own namespace, where it keeps its leases (environment: POD_NAMESPACE)")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "where to serve metrics over HTTP; 0 for nowhere")
+	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "where to serve /healthz and /readyz; 0 for nowhere")
+	flags.BoolVar(&o.leaderElection, "leader-elect", false, "let one of several running instances do the work")
+	flags.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
+		"where instances compete for leadership (default: the operator's own namespace)")
+	flags.StringSliceVar(&o.targetNames, "target-secret-names", nil,
+		"the only names of Secrets that are kept; rights on these names are then enough (default: any name)")
+	flags.BoolVar(&o.podSelectors, "pod-selectors", true, "allow ImagePullSecrets to select namespaces by their Pods")
+	flags.Var(&o.resync, "resync-interval", "how often everything is looked at without a cause: a duration, or a number of seconds")
+	flags.IntVar(&o.targetWorkers, "target-workers", 16, "how many Secrets are written at a time")
+	flags.SetNormalizeFunc(withIMPSNames)
+}
+
+// impsNames are the flags of IMPS's controller by what they are called here.
+var impsNames = map[string]pflag.NormalizedName{
+	"metrics-addr":                "metrics-bind-address",
+	"enable-leader-election":      "leader-elect",
+	"config-namespace":            "leader-election-namespace",
+	"periodic-reconcile-interval": "resync-interval",
+	"log.level":                   "log-level",
+}
+
+// withIMPSNames lets the flags of IMPS's controller be used as they were.
+func withIMPSNames(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	if ours, found := impsNames[name]; found {
+		return ours
+	}
+	return pflag.NormalizedName(name)
+}
+
+// validate says what is wrong with the options, all of it.
+func (o *managerOptions) validate() error {
+	var errs []error
+	for _, name := range o.targetNames {
+		for _, problem := range validation.IsDNS1123Subdomain(name) {
+			errs = append(errs, fmt.Errorf("--target-secret-names: %q is not the name of a Secret: %s", name, problem))
+		}
+	}
+	if o.targetWorkers < 1 || o.targetWorkers > 256 {
+		errs = append(errs, fmt.Errorf("--target-workers must be from 1 to 256, not %d", o.targetWorkers))
+	}
+	if time.Duration(o.resync) < shortestResync {
+		errs = append(errs, fmt.Errorf("--resync-interval must be at least %s, not %s", shortestResync, &o.resync))
+	}
+	if o.namespace == "" {
+		errs = append(errs, errors.New("--namespace must not be empty"))
+	}
+	return errors.Join(errs...)
+}
+
+// run runs the operator until ctx ends.
+func (o *managerOptions) run(ctx context.Context) error {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	log, err := o.logging.start()
+	if err != nil {
+		return err
+	}
+	restConfig, err := config.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the cluster: %w; set KUBECONFIG or run inside one", err)
+	}
+	mgr, err := o.newManager(restConfig)
+	if err != nil {
+		return err
+	}
+	log.Info("starting", "version", version.Version(), "namespace", o.namespace, "targetSecretNames", o.targetNames)
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("running the operator: %w", err)
+	}
+	return nil
+}
+
+func (o *managerOptions) newManager(restConfig *rest.Config) (manager.Manager, error) {
+	// The API server's priority and fairness governs, not a guess made here.
+	restConfig.QPS, restConfig.Burst = -1, -1
+	restConfig.UserAgent = v1alpha1.FieldManager + "/" + version.Version()
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	electionNamespace := o.leaderElectionNamespace
+	if electionNamespace == "" {
+		electionNamespace = o.namespace
+	}
+	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         controllers.CacheOptions(),
+		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
+		HealthProbeBindAddress:        o.probeAddress,
+		LeaderElection:                o.leaderElection,
+		LeaderElectionID:              leaderElectionID,
+		LeaderElectionNamespace:       electionNamespace,
+		LeaderElectionReleaseOnCancel: true, // the process ends when the manager does
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the cluster: %w", err)
+	}
+	healthy, err := controllers.Add(mgr, controllers.Config{
+		Namespace: o.namespace, TargetNames: o.targetNames, PodSelectors: o.podSelectors,
+		ResyncInterval: time.Duration(o.resync), TargetWorkers: o.targetWorkers,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return mgr, addChecks(mgr, healthy)
+}
+
+// addChecks serves /healthz, which fails while a worker is stuck, and /readyz,
+// which fails until the caches are in sync.
+func addChecks(mgr manager.Manager, healthy healthz.Checker) error {
+	if err := mgr.AddHealthzCheck("workers", healthy); err != nil {
+		return err
+	}
+	return mgr.AddReadyzCheck("caches", func(request *http.Request) error {
+		ctx, cancel := context.WithTimeout(request.Context(), time.Second)
+		defer cancel()
+		if !mgr.GetCache().WaitForCacheSync(ctx) {
+			return errors.New("the caches are not in sync yet")
+		}
+		return nil
+	})
+}
+
+// seconds is a duration flag that takes a plain number of seconds too, as
+// IMPS's did.
+type seconds time.Duration
+
+// String returns the duration as Go writes it.
+func (s *seconds) String() string { return time.Duration(*s).String() }
+
+// Set reads a duration or a number of seconds.
+func (s *seconds) Set(text string) error {
+	if number, err := strconv.ParseInt(text, 10, 64); err == nil {
+		*s = seconds(time.Duration(number) * time.Second)
+		return nil
+	}
+	duration, err := time.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("%q is neither a duration such as 10h nor a number of seconds", text)
+	}
+	*s = seconds(duration)
+	return nil
+}
+
+// Type is what --help calls the value.
+func (s *seconds) Type() string { return "duration" }

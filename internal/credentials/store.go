@@ -1,0 +1,270 @@
+// Package credentials keeps leases: what providers returned, for as long as
+// it is valid, shared by everyone who asks for the same key.
+package credentials
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/utils/clock"
+
+	"github.com/imagepullsecrets/operator/internal/metrics"
+	"github.com/imagepullsecrets/operator/providers"
+)
+
+// exchangeDeadline bounds one exchange, its provider's own retries included.
+const exchangeDeadline = 20 * time.Second
+
+// keepUnused is how long an expired lease that nobody asks for is kept.
+const keepUnused = time.Hour
+
+// Persister keeps leases over restarts, where only the operator can read them.
+type Persister interface {
+	// Load returns every lease that was saved, and the key for hashing that
+	// was made at the first Load ever.
+	Load(ctx context.Context) (Saved, error)
+	// Save keeps one key's lease, in place of an earlier one, and forgets
+	// those of the keys in expired.
+	Save(ctx context.Context, key string, lease SavedLease, expired []string) error
+}
+
+// Saved is what a Persister gives back.
+type Saved struct {
+	// HashKey is a random key of 32 bytes that stays the same for the life
+	// of the installation.
+	HashKey []byte
+	// Leases are by provider key.
+	Leases map[string]SavedLease
+}
+
+// SavedLease is the part of a lease that outlives the process.
+type SavedLease struct {
+	Credential providers.Credential
+	IssuedAt   time.Time
+}
+
+// Lease is what a Store knows of one provider's logins at one moment.
+type Lease struct {
+	// Credential is what the last exchange that succeeded returned, expired
+	// or not; nil if none has yet.
+	Credential *providers.Credential
+	// IssuedAt is when Credential was obtained.
+	IssuedAt time.Time
+	// NextExchange is when the next exchange is due, be it a renewal or a
+	// retry; zero while one is under way.
+	NextExchange time.Time
+	// Err is why the last exchange failed; nil if it did not.
+	Err error
+	// AskedAt is when the key was asked for first.
+	AskedAt time.Time
+}
+
+// Pending tells that there are no logins and no failure yet.
+func (l Lease) Pending() bool { return l.Credential == nil && l.Err == nil }
+
+// Store keeps leases by their providers' keys. It is safe for concurrent use,
+// and holds no lock while it talks to a provider.
+type Store struct {
+	persister Persister
+	clock     clock.Clock
+	metrics   *metrics.Metrics
+	log       logr.Logger
+	random    func() float64
+	changed   func(key string)
+
+	running context.Context // ends exchanges when the store stops; nil before Start
+	mu      sync.Mutex
+	loaded  bool
+	hashKey []byte
+	entries map[string]*entry
+}
+
+// entry is one key's lease and the state of its exchange.
+type entry struct {
+	lease    Lease
+	inFlight bool
+	failures int
+	lastUse  time.Time
+}
+
+// Options are what a Store needs. All are required.
+type Options struct {
+	Persister Persister
+	Clock     clock.Clock
+	Metrics   *metrics.Metrics
+	Log       logr.Logger
+	// Changed is called, from any goroutine and with no lock held, after each
+	// exchange with the provider's key, and with "" once leases are loaded.
+	Changed func(key string)
+}
+
+// NewStore returns a Store that gives out nothing until it is started.
+func NewStore(o Options) *Store {
+	return &Store{
+		persister: o.Persister, clock: o.Clock, metrics: o.Metrics, log: o.Log, changed: o.Changed,
+		random:  rand.Float64,
+		entries: map[string]*entry{},
+	}
+}
+
+// loadRetry is the wait between attempts to load what was persisted.
+const loadRetry = 5 * time.Second
+
+// Start loads what was persisted and lets exchanges run until ctx ends. It
+// retries while leases can't be loaded: to go on without them would mean new
+// exchanges and new writes for everything.
+func (s *Store) Start(ctx context.Context) error {
+	for {
+		saved, err := s.persister.Load(ctx)
+		if err == nil {
+			s.load(ctx, saved)
+			s.changed("")
+			break
+		}
+		s.log.Error(err, "loading persisted leases; no credential is obtained until that works", "retryIn", loadRetry)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.clock.After(loadRetry):
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// NeedLeaderElection makes the manager start the Store on the leader only.
+func (s *Store) NeedLeaderElection() bool { return true }
+
+func (s *Store) load(ctx context.Context, saved Saved) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.clock.Now()
+	for key, lease := range saved.Leases {
+		s.entries[key] = &entry{
+			lease: Lease{
+				Credential:   &lease.Credential,
+				IssuedAt:     lease.IssuedAt,
+				NextExchange: renewAt(lease.IssuedAt, lease.Credential.ExpiresAt, s.random()),
+				AskedAt:      now,
+			},
+			lastUse: now,
+		}
+	}
+	s.running, s.hashKey, s.loaded = ctx, saved.HashKey, true
+}
+
+// HashKey returns the installation's key for hashing, or nil before it is
+// loaded.
+func (s *Store) HashKey() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hashKey
+}
+
+// Lease returns what is known of p's logins, at once, and starts an exchange
+// if one is due and none for the same key is under way. Options.Changed is
+// called when it has ended.
+func (s *Store) Lease(p providers.Provider) Lease {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, key := s.clock.Now(), p.Key()
+	s.sweep(now)
+	e, known := s.entries[key]
+	if !known {
+		e = &entry{lease: Lease{AskedAt: now}}
+		s.entries[key] = e
+	}
+	e.lastUse = now
+	if s.loaded && !e.inFlight && !now.Before(e.lease.NextExchange) {
+		e.inFlight = true
+		e.lease.NextExchange = time.Time{}
+		go s.exchange(p)
+	}
+	return e.lease
+}
+
+// sweep drops expired leases that nobody asks for any more.
+func (s *Store) sweep(now time.Time) {
+	for key, e := range s.entries {
+		if !e.inFlight && now.Sub(e.lastUse) > keepUnused && !e.validAt(now) {
+			delete(s.entries, key)
+		}
+	}
+}
+
+func (e *entry) validAt(now time.Time) bool {
+	return e.lease.Credential != nil && now.Before(e.lease.Credential.ExpiresAt)
+}
+
+// exchange asks p once and files the answer.
+func (s *Store) exchange(p providers.Provider) {
+	ctx, cancel := context.WithTimeout(s.running, exchangeDeadline)
+	defer cancel()
+	started := s.clock.Now()
+	credential, err := p.Fetch(ctx)
+	if s.running.Err() != nil {
+		return // the process is stopping; this says nothing about the provider
+	}
+	s.metrics.ExchangeDone(p.Name(), resultOf(err), s.clock.Since(started))
+	if err != nil {
+		s.fail(p.Key(), err)
+	} else {
+		expired := s.succeed(p.Key(), credential, started)
+		s.persist(p.Key(), SavedLease{Credential: credential, IssuedAt: started}, expired)
+	}
+	s.changed(p.Key())
+}
+
+// succeed files a new credential and returns the keys of expired leases.
+func (s *Store) succeed(key string, credential providers.Credential, issuedAt time.Time) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, e := s.clock.Now(), s.entries[key]
+	e.inFlight, e.failures = false, 0
+	e.lease.Credential, e.lease.IssuedAt, e.lease.Err = &credential, issuedAt, nil
+	e.lease.NextExchange = renewAt(issuedAt, credential.ExpiresAt, s.random())
+	var expired []string
+	for key, other := range s.entries {
+		if other.lease.Credential != nil && !other.validAt(now) {
+			expired = append(expired, key)
+		}
+	}
+	return expired
+}
+
+// fail files a failure; a credential that is still there stays in use.
+func (s *Store) fail(key string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, e := s.clock.Now(), s.entries[key]
+	e.inFlight = false
+	e.failures++
+	e.lease.Err = err
+	var remaining time.Duration
+	if e.lease.Credential != nil {
+		remaining = e.lease.Credential.ExpiresAt.Sub(now)
+	}
+	e.lease.NextExchange = now.Add(retryAfter(err, e.failures, remaining, s.random()))
+}
+
+// persist saves a lease. A failure costs an exchange after the next restart
+// and nothing now, so it is logged and counted, not returned.
+func (s *Store) persist(key string, lease SavedLease, expired []string) {
+	ctx, cancel := context.WithTimeout(s.running, exchangeDeadline)
+	defer cancel()
+	if err := s.persister.Save(ctx, key, lease, expired); err != nil {
+		s.metrics.LeaseNotSaved()
+		s.log.Error(err, "saving a lease; it will be obtained anew after a restart", "key", key)
+	}
+}
+
+// resultOf names an exchange's outcome for metrics.
+func resultOf(err error) string {
+	if err == nil {
+		return "success"
+	}
+	return providers.ClassOf(err).String()
+}

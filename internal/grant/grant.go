@@ -1,0 +1,102 @@
+// Package grant holds the one thing that the engine understands: which
+// credentials are to stand in which Secret of which namespaces, on whose
+// behalf. Every way of asking for Secrets is translated into grants; what
+// carries grants out does not know where they came from.
+package grant
+
+import (
+	"cmp"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/internal/selector"
+)
+
+// Grant says what is to stand where. It is an immutable value once it is in a
+// Book: a change makes another Grant of the same name.
+type Grant struct {
+	// Name and UID are those of the ImagePullSecret that asks.
+	Name string
+	UID  types.UID
+	// CreatedAt decides, with Name, between grants that want the same Secret.
+	CreatedAt metav1.Time
+	// Suspended: leave everything as it is.
+	Suspended bool
+	// Selection decides on namespaces.
+	Selection selector.Selection
+	// Unsure: a rule of the selection can't be followed, so that a namespace
+	// which is not selected may be meant to be: nothing is removed.
+	Unsure bool
+	// SecretName, Labels and Annotations describe the Secret.
+	SecretName  string
+	Labels      map[string]string
+	Annotations map[string]string
+	// ConflictPolicy and DeletionPolicy are as in the API.
+	ConflictPolicy v1alpha1.ConflictPolicy
+	DeletionPolicy v1alpha1.DeletionPolicy
+	// Content is what the Secret is to hold; nil until it is known, and then
+	// nothing is written.
+	Content *Content
+}
+
+// Content is what a grant's Secrets hold.
+type Content struct {
+	// DockerConfigJSON is the Secret's only data.
+	DockerConfigJSON []byte
+	// Hash is a keyed hash over DockerConfigJSON and the rest of what is
+	// written, so that equal hashes mean that no write is due.
+	Hash string
+}
+
+// Before tells whether g wins a Secret that other wants too: the older object
+// wins, and of two made in the same second the one whose name sorts first.
+func (g *Grant) Before(other *Grant) bool {
+	return precedence(g, other) < 0
+}
+
+func precedence(a, b *Grant) int {
+	if order := a.CreatedAt.Time.Compare(b.CreatedAt.Time); order != 0 {
+		return order
+	}
+	return cmp.Compare(a.Name, b.Name)
+}
+
+// OwnerReference is what makes the garbage collector remove g's Secrets after
+// g's object; nil if they are to outlive it.
+func (g *Grant) OwnerReference() *metav1ac.OwnerReferenceApplyConfiguration {
+	if g.DeletionPolicy == v1alpha1.DeletionRetain {
+		return nil
+	}
+	return metav1ac.OwnerReference().
+		WithAPIVersion(v1alpha1.GroupVersion.String()).
+		WithKind(v1alpha1.Kind).
+		WithName(g.Name).
+		WithUID(g.UID)
+}
+
+// Outcome is what became of a grant in one namespace.
+type Outcome struct {
+	// State is what is true of the Secret.
+	State State
+	// Hash is Content.Hash of what the Secret holds, if State is Held.
+	Hash string
+	// Reason and Message say why, if State is Failing: a reason of the API,
+	// and a sentence that says what to do.
+	Reason  string
+	Message string
+}
+
+// State is the state of a grant's Secret in one namespace.
+type State int
+
+const (
+	// Pending: nothing was tried yet.
+	Pending State = iota + 1
+	// Held: the Secret stands there.
+	Held
+	// Failing: the Secret could not be written, or must not be.
+	Failing
+)

@@ -1,0 +1,76 @@
+package kube
+
+import (
+	"encoding/json"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+)
+
+// The API server's managedFields tell who wrote the credentials last, without
+// reading them: whoever changes a Secret's data takes the field from us.
+
+// TransformTarget strips a target Secret's metadata down to what the cache
+// needs. Of managedFields it keeps one entry, ours, if the credentials are
+// still as we wrote them; see Intact. It may see its own result again.
+func TransformTarget(object any) (any, error) {
+	secret, ok := object.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return object, nil
+	}
+	intact := Intact(secret)
+	secret.ManagedFields = nil
+	if intact {
+		secret.ManagedFields = []metav1.ManagedFieldsEntry{{
+			Manager: v1alpha1.FieldManager, Operation: metav1.ManagedFieldsOperationApply,
+		}}
+	}
+	return secret, nil
+}
+
+// Intact tells whether nobody has changed the credentials of a Secret since
+// we wrote them.
+func Intact(secret *metav1.PartialObjectMetadata) bool {
+	for _, entry := range secret.ManagedFields {
+		if entry.Manager != v1alpha1.FieldManager || entry.Operation != metav1.ManagedFieldsOperationApply {
+			continue
+		}
+		// No fields: TransformTarget has looked already.
+		return entry.FieldsV1 == nil || ownsCredentials(entry.FieldsV1)
+	}
+	return false
+}
+
+// sharedWithOthers tells whether someone else wrote the same credentials.
+func sharedWithOthers(entries []metav1.ManagedFieldsEntry) bool {
+	for _, entry := range entries {
+		if entry.Manager != v1alpha1.FieldManager && entry.FieldsV1 != nil && ownsCredentials(entry.FieldsV1) {
+			return true
+		}
+	}
+	return false
+}
+
+// ownsCredentials tells whether a field set holds a Secret's .dockerconfigjson.
+func ownsCredentials(fields *metav1.FieldsV1) bool {
+	var set struct {
+		Data map[string]json.RawMessage `json:"f:data"`
+	}
+	if err := json.Unmarshal(fields.GetRawBytes(), &set); err != nil {
+		return false
+	}
+	_, owned := set.Data["f:"+corev1.DockerConfigJsonKey]
+	return owned
+}
+
+// TransformMetadata strips metadata of Namespaces and Pods down to what
+// selection needs.
+func TransformMetadata(object any) (any, error) {
+	if o, ok := object.(*metav1.PartialObjectMetadata); ok {
+		o.ManagedFields, o.OwnerReferences, o.Finalizers = nil, nil, nil
+		delete(o.Annotations, corev1.LastAppliedConfigAnnotation)
+	}
+	return object, nil
+}

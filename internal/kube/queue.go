@@ -1,0 +1,44 @@
+package kube
+
+import (
+	"context"
+	"sync"
+
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// Queue gives those who are no watch a way into a controller's queue. It may
+// be used before the controller runs: what is asked for then waits. The zero
+// value is ready; it is safe for concurrent use.
+type Queue struct {
+	mu      sync.Mutex
+	queue   priorityqueue.PriorityQueue[reconcile.Request]
+	waiting []func()
+}
+
+// Add asks for requests to be reconciled.
+func (q *Queue) Add(options priorityqueue.AddOpts, requests ...reconcile.Request) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.queue == nil {
+		q.waiting = append(q.waiting, func() { q.queue.AddWithOpts(options, requests...) })
+		return
+	}
+	q.queue.AddWithOpts(options, requests...)
+}
+
+// Start takes the queue of the controller that q is a source of; it is a
+// controller-runtime source.Func.
+func (q *Queue) Start(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	// controller-runtime makes no other kind of queue unless told to.
+	q.queue = queue.(priorityqueue.PriorityQueue[reconcile.Request])
+	for _, add := range q.waiting {
+		add()
+	}
+	q.waiting = nil
+	return nil
+}

@@ -1,0 +1,42 @@
+package kube
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// rbacRefusal is how the API server words that no RBAC rule allows a request;
+// quota, admission and terminating namespaces answer 403 too, otherwise.
+var rbacRefusal = regexp.MustCompile(`cannot (\w+) resource "([\w/]+)"`)
+
+// IsMissingRight tells whether the API server refused a request because no
+// RBAC rule allows it.
+func IsMissingRight(err error) bool {
+	return apierrors.IsForbidden(err) && rbacRefusal.MatchString(err.Error())
+}
+
+// Verbs that the operator needs on each kind of Secret.
+var (
+	sourceVerbs = []string{"get", "list", "watch"}
+	targetVerbs = []string{"get", "list", "watch", "create", "patch", "delete"}
+)
+
+// SourceRule is the RBAC rule that lets the operator read a source Secret, as
+// a person would add it to a Role in that namespace.
+func SourceRule(name string) string { return rule(sourceVerbs, name) }
+
+// TargetRule is the RBAC rule that lets the operator keep Secrets of a name,
+// as a person would add it to a ClusterRole.
+func TargetRule(name string) string { return rule(targetVerbs, name) }
+
+func rule(verbs []string, name string) string {
+	return fmt.Sprintf(`{apiGroups: [""], resources: [secrets], resourceNames: [%s], verbs: [%s]}`,
+		name, strings.Join(verbs, ", "))
+}
+
+// PodRule is the RBAC rule that lets the operator watch Pods, which selectors
+// on Pods take.
+const PodRule = `{apiGroups: [""], resources: [pods], verbs: [list, watch]}`

@@ -1,0 +1,151 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/util/csaupgrade"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+)
+
+var (
+	// ErrForeign is what Targets.Apply returns where a Secret exists that
+	// someone else wrote, and it was not told to take it over.
+	ErrForeign = errors.New("a Secret that is not ours is in the way")
+	// ErrForeignType is what Targets.Apply returns where the Secret that
+	// exists is of another type, which can't be changed in place.
+	ErrForeignType = errors.New("a Secret of another type is in the way")
+)
+
+// Targets writes target Secrets.
+type Targets struct {
+	secrets corev1client.SecretsGetter
+	live    client.Reader
+}
+
+// NewTargets returns Targets that write through secrets and read metadata
+// through live, which must ask the API server itself and not a cache.
+func NewTargets(secrets corev1client.SecretsGetter, live client.Reader) *Targets {
+	return &Targets{secrets: secrets, live: live}
+}
+
+// Apply makes a Secret what desired says, by server-side apply and in place,
+// and returns the resource version that it has then. Unless takeOver is set,
+// a Secret that someone else wrote stays as it is. The error is ErrForeign,
+// ErrForeignType, or the API server's.
+func (t *Targets) Apply(ctx context.Context, desired *corev1ac.SecretApplyConfiguration, takeOver bool) (string, error) {
+	secrets := t.secrets.Secrets(*desired.Namespace)
+	written, err := secrets.Apply(ctx, desired, metav1.ApplyOptions{FieldManager: v1alpha1.FieldManager, Force: takeOver})
+	switch {
+	case apierrors.IsConflict(err) && !takeOver:
+		return "", ErrForeign
+	case isTypeChange(err):
+		return "", ErrForeignType
+	case err != nil:
+		return "", err
+	}
+	if !takeOver && sharedWithOthers(written.ManagedFields) {
+		// Someone else wrote the same credentials first, so nothing clashed.
+		return "", withdraw(ctx, secrets, written)
+	}
+	return written.ResourceVersion, nil
+}
+
+// withdraw takes our fields off a Secret again and returns ErrForeign.
+func withdraw(ctx context.Context, secrets corev1client.SecretInterface, written *corev1.Secret) error {
+	nothing := corev1ac.Secret(written.Name, written.Namespace)
+	_, err := secrets.Apply(ctx, nothing, metav1.ApplyOptions{FieldManager: v1alpha1.FieldManager})
+	if err != nil {
+		return fmt.Errorf("withdrawing from Secret %s/%s: %w", written.Namespace, written.Name, err)
+	}
+	return ErrForeign
+}
+
+// isTypeChange tells whether a write failed because a Secret's type is fixed.
+func isTypeChange(err error) bool {
+	cause, found := apierrors.StatusCause(err, metav1.CauseTypeFieldValueInvalid)
+	return found && apierrors.IsInvalid(err) && cause.Field == "type"
+}
+
+// Get reads a Secret's metadata from the API server. The error is the API
+// server's.
+func (t *Targets) Get(ctx context.Context, key types.NamespacedName) (*metav1.PartialObjectMetadata, error) {
+	secret := SecretMetadata()
+	if err := t.live.Get(ctx, key, secret); err != nil {
+		return nil, err
+	}
+	return secret, nil
+}
+
+// Delete removes a Secret if it is still the one of that UID. That it is gone,
+// or another one by now, is no error.
+func (t *Targets) Delete(ctx context.Context, key types.NamespacedName, uid types.UID) error {
+	err := t.secrets.Secrets(key.Namespace).Delete(ctx, key.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+	if apierrors.IsConflict(err) {
+		return nil
+	}
+	return client.IgnoreNotFound(err)
+}
+
+// imps are the fields that only IMPS's way of writing Secrets owned.
+var imps = fieldpath.NewSet(fieldpath.MakePathOrDie("metadata", "annotations", v1alpha1.AnnotationIMPSLastApplied))
+
+// InheritFromIMPS makes us the owner of what IMPS wrote to a Secret, so that
+// the next Apply removes what IMPS left behind, above all its copy of the
+// credentials in an annotation. It returns the API server's error.
+func (t *Targets) InheritFromIMPS(ctx context.Context, key types.NamespacedName) error {
+	secret, err := t.Get(ctx, key)
+	if err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	managers := sets.New[string]()
+	for _, entry := range csaupgrade.FindFieldsOwners(secret.ManagedFields, metav1.ManagedFieldsOperationUpdate, imps) {
+		managers.Insert(entry.Manager)
+	}
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(secret, managers, v1alpha1.FieldManager)
+	if err != nil || patch == nil {
+		return err
+	}
+	_, err = t.secrets.Secrets(key.Namespace).Patch(ctx, key.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
+	return err
+}
+
+// SecretMetadata returns an empty metadata-only Secret.
+func SecretMetadata() *metav1.PartialObjectMetadata {
+	return metadataOf("Secret")
+}
+
+// NamespaceMetadata returns an empty metadata-only Namespace.
+func NamespaceMetadata() *metav1.PartialObjectMetadata {
+	return metadataOf("Namespace")
+}
+
+// PodMetadata returns an empty metadata-only Pod.
+func PodMetadata() *metav1.PartialObjectMetadata {
+	return metadataOf("Pod")
+}
+
+func metadataOf(kind string) *metav1.PartialObjectMetadata {
+	object := &metav1.PartialObjectMetadata{}
+	object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
+	return object
+}
+
+// ListKind returns the kind of lists of a kind of objects.
+func ListKind(object *metav1.PartialObjectMetadata) schema.GroupVersionKind {
+	kind := object.GroupVersionKind()
+	kind.Kind += "List"
+	return kind
+}

@@ -1,0 +1,98 @@
+// Package operator installs and runs the built operator the way that a person
+// does, for tests, benchmarks and the demo: the binary as a process of its
+// own, with the rights of config/rbac and no others.
+package operator
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const (
+	// Namespace is where the operator is installed.
+	Namespace = "imagepullsecret-system"
+	// ServiceAccount is what it runs as.
+	ServiceAccount = "imagepullsecret-operator"
+
+	fieldOwner = "test-installation"
+)
+
+// Root returns the repository's root directory.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+// Install applies the CRD, the operator's namespace and its rights to a
+// cluster, from the repository's config directory, as config/default does,
+// but for the Deployment.
+func Install(ctx context.Context, config *rest.Config) error {
+	return apply(ctx, config, "config/default/namespace.yaml", "config/crd/bases/*.yaml", "config/rbac/*.yaml")
+}
+
+// InstallWithoutRights applies the CRD, the operator's namespace and its
+// ServiceAccount only.
+func InstallWithoutRights(ctx context.Context, config *rest.Config) error {
+	return apply(ctx, config, "config/default/namespace.yaml", "config/crd/bases/*.yaml", "config/rbac/service_account.yaml")
+}
+
+func apply(ctx context.Context, config *rest.Config, patterns ...string) error {
+	c, err := client.New(config, client.Options{})
+	if err != nil {
+		return fmt.Errorf("making a client: %w", err)
+	}
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(filepath.Join(Root(), pattern))
+		if err != nil || len(files) == 0 {
+			return fmt.Errorf("finding %s: %w", pattern, errors.Join(err, os.ErrNotExist))
+		}
+		for _, file := range files {
+			if filepath.Base(file) == "kustomization.yaml" {
+				continue
+			}
+			if err := applyFile(ctx, c, file); err != nil {
+				return fmt.Errorf("applying %s: %w", file, err)
+			}
+		}
+	}
+	return nil
+}
+
+func applyFile(ctx context.Context, c client.Client, file string) error {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return Apply(ctx, c, content)
+}
+
+// Apply applies YAML documents, as kubectl apply --server-side does.
+func Apply(ctx context.Context, c client.Client, documents []byte) error {
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(documents), 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		switch err := decoder.Decode(object); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case len(object.Object) == 0:
+			continue
+		}
+		configuration := client.ApplyConfigurationFromUnstructured(object)
+		if err := c.Apply(ctx, configuration, client.FieldOwner(fieldOwner), client.ForceOwnership); err != nil {
+			return err
+		}
+	}
+}
