@@ -73,9 +73,11 @@ lint: bin/golangci-lint bin/helm bin/helm3 ## Lint the Go code and the chart.
 ##@ Test
 
 .PHONY: test
-test: ## Run every test that needs no root. ARGS="-run TestX -v"
-	go test $(ARGS) ./...
-	cd tests && go test $(ARGS) ./...
+test: ## Run every test that needs no root, in both modules. ARGS="-run TestX -v"
+	@status=0; \
+	go test $(ARGS) ./... || status=1; \
+	(cd tests && go test $(ARGS) ./...) || status=1; \
+	exit $$status
 
 .PHONY: cover
 cover: ## Run the tests and write coverage/index.html.

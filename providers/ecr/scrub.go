@@ -45,7 +45,7 @@ var suspicious = regexp.MustCompile(
 func (s *scrubber) describe(text string) string {
 	// What AWS adds to a refused signature is the request as it should have
 	// been signed, session token included.
-
+	text, _, _ = strings.Cut(text, "The Canonical String")
 	text = strings.Join(strings.Fields(strings.Map(printable, text)), " ")
 	for _, secret := range s.secrets {
 		text = strings.ReplaceAll(text, secret, hidden)

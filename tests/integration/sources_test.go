@@ -45,8 +45,10 @@ func sameRegistries(secret *corev1.Secret, want []string) error {
 
 // password makes a secret that may be in no output.
 func password() string {
-	made := unique("correct-horse-battery-staple")
-	passwords = append(passwords, made)
+	made := unique("correct-horse-battery-staple") + "!"
+	passwords.Lock()
+	defer passwords.Unlock()
+	passwords.made = append(passwords.made, made)
 	return made
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -119,12 +120,17 @@ func clientFor(c *cluster.Cluster) (client.Client, error) {
 }
 
 // passwords are the secrets that tests made; none may be seen in any output.
-var passwords = []string{}
+var passwords struct {
+	sync.Mutex
+	made []string
+}
 
 // leaked returns the secrets that stand in a text.
 func leaked(text string) []string {
+	passwords.Lock()
+	defer passwords.Unlock()
 	var leaks []string
-	for _, secret := range append(shared.cloud.IssuedTokens(), passwords...) {
+	for _, secret := range append(shared.cloud.IssuedTokens(), passwords.made...) {
 		if strings.Contains(text, secret) {
 			leaks = append(leaks, secret)
 		}
@@ -142,7 +148,12 @@ const (
 // eventually waits until check returns nil.
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	waitFor(t, what, patience, check)
+}
+
+func waitFor(t *testing.T, what string, limit time.Duration, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
 	poll := time.NewTicker(pollTime)
 	defer poll.Stop()
 	for {
@@ -309,4 +320,10 @@ func grantRules(t *testing.T, api client.Client, name string, rules ...rbacv1.Po
 			t.Fatal(err)
 		}
 	}
+}
+
+// eventuallyLong waits for what the product itself retries once in a minute.
+func eventuallyLong(t *testing.T, what string, check func() error) {
+	t.Helper()
+	waitFor(t, what, 3*patience, check)
 }

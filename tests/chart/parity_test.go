@@ -1,0 +1,64 @@
+package chart
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// The chart's defaults and config/default are the same installation, object by
+// object and field by field; only labels, which name the release, differ.
+func TestChartSaysWhatConfigSays(t *testing.T) {
+	out, _, err := execute(nil, "", tool(t, "kustomize"), "build", repository+"/config/default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := parse(t, out)
+	delete(want, "Namespace "+namespace) // Helm makes it, or whoever runs Helm.
+	for _, object := range want {
+		withoutLabels(object)
+	}
+	eachHelm(t, func(t *testing.T, h helm) {
+		got := h.mustTemplate(t, "")
+		for key, object := range got {
+			if object.GetKind() == "CustomResourceDefinition" {
+				annotations := object.GetAnnotations()
+				if annotations["helm.sh/resource-policy"] != "keep" {
+					t.Errorf("%s is not kept on uninstall", key)
+				}
+				delete(annotations, "helm.sh/resource-policy")
+				object.SetAnnotations(annotations)
+			}
+			withoutLabels(object)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("config/default (-) and the chart (+) differ:\n%s", diff)
+		}
+	})
+}
+
+// withoutLabels removes labels and what selects by them; of the labels that
+// mean something to Kubernetes itself it leaves a trace.
+func withoutLabels(object *unstructured.Unstructured) {
+	aggregated, isSet := object.GetLabels()["rbac.authorization.k8s.io/aggregate-to-view"]
+	object.SetLabels(nil)
+	if isSet {
+		object.SetLabels(map[string]string{"aggregate-to-view": aggregated})
+	}
+	unstructured.RemoveNestedField(object.Object, "spec", "selector")
+	unstructured.RemoveNestedField(object.Object, "spec", "template", "metadata", "labels")
+}
+
+func TestCRDIsASwitch(t *testing.T) {
+	const crd = "CustomResourceDefinition imagepullsecrets.images.banzaicloud.io"
+	eachHelm(t, func(t *testing.T, h helm) {
+		if h.mustTemplate(t, "crds: {enabled: false}")[crd] != nil {
+			t.Error("crds.enabled=false renders the CRD")
+		}
+		kept := h.mustTemplate(t, "crds: {keep: false}")[crd].GetAnnotations()["helm.sh/resource-policy"]
+		if kept != "" {
+			t.Errorf("crds.keep=false renders resource policy %q", kept)
+		}
+	})
+}

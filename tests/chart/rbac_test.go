@@ -1,0 +1,123 @@
+package chart
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+)
+
+// The whole list of rights, written out: a right that comes or goes must be
+// changed here as well.
+func TestRightsAreExactlyThese(t *testing.T) {
+	own := rbacv1.PolicyRule{APIGroups: []string{"images.banzaicloud.io"}, Resources: []string{"imagepullsecrets"}, Verbs: []string{"get", "list", "watch"}}
+	status := rbacv1.PolicyRule{APIGroups: []string{"images.banzaicloud.io"}, Resources: []string{"imagepullsecrets/status"}, Verbs: []string{"patch"}}
+	namespaces := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"list", "watch"}}
+	pods := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list", "watch"}}
+	events := rbacv1.PolicyRule{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}}
+	secrets := func(verbs []string, names ...string) rbacv1.PolicyRule {
+		return rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: names, Verbs: verbs}
+	}
+	read := []string{"get", "list", "watch"}
+	keep := []string{"get", "list", "watch", "create", "patch", "delete"}
+	leases := make([]string, 8)
+	for i := range leases {
+		leases[i] = fmt.Sprintf("imagepullsecret-operator-leases-%d", i)
+	}
+	always := map[string][]rbacv1.PolicyRule{
+		"Role " + namespace + "/" + name: {secrets([]string{"get", "create", "patch"}, leases...)},
+		"Role " + namespace + "/" + name + "-leader-election": {
+			{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"create"}},
+			{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, ResourceNames: []string{name}, Verbs: []string{"get", "update", "patch"}},
+		},
+	}
+	for sentence, test := range map[string]struct {
+		values string
+		want   map[string][]rbacv1.PolicyRule
+		args   []string // of the Deployment
+	}{
+		"by default Secrets of any name": {
+			want: map[string][]rbacv1.PolicyRule{
+				"ClusterRole " + name: {own, status, namespaces, pods, events, secrets(keep)},
+			},
+			args: []string{"--pod-selectors=true"},
+		},
+		"without Pod selectors no Pods": {
+			values: "podSelectors: {enabled: false}",
+			want: map[string][]rbacv1.PolicyRule{
+				"ClusterRole " + name: {own, status, namespaces, events, secrets(keep)},
+			},
+			args: []string{"--pod-selectors=false"},
+		},
+		"in mode named only the named Secrets, and the named sources in their namespaces": {
+			values: `{rbac: {mode: named, targetSecretNames: [pull, other], sources: [
+				{namespace: registry-access, names: [dockerhub, ecr]}, {namespace: team-a, names: [own]}]}}`,
+			want: map[string][]rbacv1.PolicyRule{
+				"ClusterRole " + name:                         {own, status, namespaces, pods, events, secrets(keep, "pull", "other")},
+				"Role registry-access/" + name + "-sources-0": {secrets(read, "dockerhub", "ecr")},
+				"Role team-a/" + name + "-sources-1":          {secrets(read, "own")},
+			},
+			args: []string{"--target-secret-names=pull,other", "--pod-selectors=true"},
+		},
+		"in mode named the chart's own source Secret": {
+			values: `{rbac: {mode: named, targetSecretNames: [pull]},
+				defaultSecret: {enabled: true, type: kubernetes.io/dockercfg, stringData: {.dockercfg: "{}"}}}`,
+			want: map[string][]rbacv1.PolicyRule{
+				"ClusterRole " + name:                           {own, status, namespaces, pods, events, secrets(keep, "pull")},
+				"Role " + namespace + "/" + name + "-sources-0": {secrets(read, name+"-default")},
+			},
+			args: []string{"--target-secret-names=pull"},
+		},
+		"none without rbac.create": {values: "rbac: {create: false}", want: map[string][]rbacv1.PolicyRule{}},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			eachHelm(t, func(t *testing.T, h helm) {
+				rendered := h.mustTemplate(t, test.values)
+				want := map[string][]rbacv1.PolicyRule{}
+				for key, rules := range test.want {
+					want[key] = rules
+				}
+				if len(want) > 0 {
+					for key, rules := range always {
+						want[key] = rules
+					}
+				}
+				if diff := cmp.Diff(want, granted(t, rendered)); diff != "" {
+					t.Errorf("rights (-want +got):\n%s", diff)
+				}
+				args := into[appsv1.Deployment](t, rendered, "Deployment "+namespace+"/"+name).Spec.Template.Spec.Containers[0].Args
+				for _, arg := range test.args {
+					if !slices.Contains(args, arg) {
+						t.Errorf("the Deployment's arguments lack %s: %q", arg, args)
+					}
+				}
+			})
+		})
+	}
+}
+
+// granted are the rules of every role that is bound to the operator's
+// ServiceAccount; nobody else may be bound to anything.
+func granted(t *testing.T, rendered objects) map[string][]rbacv1.PolicyRule {
+	t.Helper()
+	rules := map[string][]rbacv1.PolicyRule{}
+	operator := []rbacv1.Subject{{Kind: "ServiceAccount", Name: name, Namespace: namespace}}
+	for key, object := range rendered {
+		if object.GetKind() != "ClusterRoleBinding" && object.GetKind() != "RoleBinding" {
+			continue
+		}
+		binding := into[rbacv1.RoleBinding](t, rendered, key)
+		if diff := cmp.Diff(operator, binding.Subjects); diff != "" {
+			t.Errorf("subjects of %s (-want +got):\n%s", key, diff)
+		}
+		role := "ClusterRole " + binding.RoleRef.Name
+		if binding.RoleRef.Kind == "Role" {
+			role = "Role " + binding.Namespace + "/" + binding.RoleRef.Name
+		}
+		rules[role] = into[rbacv1.Role](t, rendered, role).Rules
+	}
+	return rules
+}

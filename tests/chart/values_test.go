@@ -1,0 +1,140 @@
+package chart
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+)
+
+func TestWrongValuesAreRefused(t *testing.T) {
+	for sentence, test := range map[string]struct{ values, want string }{
+		"a value that does not exist":                  {"replicaCount: 2", "additional properties 'replicaCount' not allowed"},
+		"a nested value that does not exist":           {"rbac: {scope: cluster}", "additional properties 'scope' not allowed"},
+		"an unknown mode":                              {"rbac: {mode: namespaces}", "value must be one of 'cluster', 'named'"},
+		"mode named without names":                     {"rbac: {mode: named}", "rbac.targetSecretNames must list every Secret name"},
+		"names without mode named":                     {"rbac: {targetSecretNames: [pull]}", "set rbac.mode to named, or remove them"},
+		"a name that no Secret can have":               {"rbac: {mode: named, targetSecretNames: [Pull]}", "does not match pattern"},
+		"a source without names":                       {"rbac: {mode: named, targetSecretNames: [pull], sources: [{namespace: a}]}", "missing property 'names'"},
+		"a first object outside mode named":            {"{rbac: {mode: named, targetSecretNames: [pull]}, defaultConfig: {enabled: true, targetSecretName: other}}", `must contain defaultConfig.targetSecretName, which is "other"`},
+		"a source Secret without type":                 {"defaultSecret: {enabled: true}", "defaultSecret.enabled needs defaultSecret.type"},
+		"a source Secret of a type for something else": {"defaultSecret: {enabled: true, type: Opaque}", "at '/defaultSecret/type': value must be one of"},
+		"no workers":                                   {"targetWorkers: 0", "minimum"},
+		"a resync interval without unit":               {`resyncInterval: "10"`, "does not match pattern"},
+		"an unknown log level":                         {"log: {level: loud}", "value must be one of"},
+		"an environment variable without a name":       {"extraEnv: [{value: x}]", "missing property 'name'"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			eachHelm(t, func(t *testing.T, h helm) {
+				_, err := h.template(t, test.values)
+				if err == nil || !strings.Contains(err.Error(), test.want) {
+					t.Errorf("want an error with %q, got: %v", test.want, err)
+				}
+			})
+		})
+	}
+}
+
+// A values file of IMPS's chart works, and means what it meant.
+func TestValuesOfIMPS(t *testing.T) {
+	values, err := os.ReadFile("testdata/imps-values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eachHelm(t, func(t *testing.T, h helm) {
+		rendered := h.mustTemplate(t, string(values), "--api-versions", "images.banzaicloud.io/v1alpha1/ImagePullSecret")
+
+		deployment := into[appsv1.Deployment](t, rendered, "Deployment "+namespace+"/pull-secrets")
+		pod := deployment.Spec.Template.Spec
+		container := pod.Containers[0]
+		if want := "ghcr.io/imagepullsecrets/operator:v"; !strings.HasPrefix(container.Image, want) {
+			t.Errorf("image %s, want %s…: IMPS's image knows none of our arguments", container.Image, want)
+		}
+		if !slices.Contains(container.Args, "--log-level=warn") {
+			t.Errorf("log level warning did not become warn: %q", container.Args)
+		}
+		if want := (corev1.EnvVar{Name: "HTTPS_PROXY", Value: "http://proxy.example:3128"}); !slices.Contains(container.Env, want) {
+			t.Errorf("env lacks %v: %v", want, container.Env)
+		}
+		if pod.SecurityContext.RunAsUser == nil || *pod.SecurityContext.RunAsUser != 65534 || !*pod.SecurityContext.RunAsNonRoot {
+			t.Errorf("podSecurityContext is not IMPS's together with ours: %v", pod.SecurityContext)
+		}
+		if rendered["PodDisruptionBudget "+namespace+"/pull-secrets"] == nil {
+			t.Error("there is no PodDisruptionBudget")
+		}
+
+		first := rendered["ImagePullSecret pull-secrets-default"]
+		if first == nil {
+			t.Fatal("there is no default ImagePullSecret")
+		}
+		want := map[string]any{
+			"registry": map[string]any{"credentials": []any{
+				map[string]any{"name": "pull-secrets-default", "namespace": namespace},
+			}},
+			"target": map[string]any{
+				"secret":             map[string]any{"name": "company-registry"},
+				"namespaces":         map[string]any{"labels": []any{map[string]any{"matchLabels": map[string]any{"team": "a"}}}},
+				"namespacesWithPods": map[string]any{"annotations": []any{map[string]any{"matchAnnotations": map[string]any{"pull": "yes"}}}},
+			},
+		}
+		if diff := cmp.Diff(want, first.Object["spec"]); diff != "" {
+			t.Errorf("default ImagePullSecret (-want +got):\n%s", diff)
+		}
+		if hook := first.GetAnnotations()["helm.sh/hook"]; hook != "" {
+			t.Errorf("it is a %s hook although the cluster knows the kind", hook)
+		}
+		source := rendered["Secret "+namespace+"/pull-secrets-default"]
+		if source == nil || source.Object["type"] != "banzaicloud.io/aws-ecr-login-config" {
+			t.Errorf("there is no default Secret of the right type: %v", source)
+		}
+	})
+}
+
+// What most values do not touch, all at once.
+func TestValuesForThePod(t *testing.T) {
+	const values = `
+proxy: {httpsProxy: "http://proxy:1", noProxy: 10.0.0.0/8}
+trustedCA: {configMapName: company-ca, key: bundle.pem}
+env: {A: b}
+extraEnv: [{name: C, value: d}]
+extraArgs: [--one-more]
+priorityClassName: system-cluster-critical
+topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]
+image: {repository: mirror.example/operator, digest: "sha256:` + "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" + `"}
+`
+	eachHelm(t, func(t *testing.T, h helm) {
+		pod := into[appsv1.Deployment](t, h.mustTemplate(t, values), "Deployment "+namespace+"/"+name).Spec.Template.Spec
+		container := pod.Containers[0]
+		for _, want := range []corev1.EnvVar{
+			{Name: "HTTPS_PROXY", Value: "http://proxy:1"},
+			{Name: "NO_PROXY", Value: "10.0.0.0/8"},
+			{Name: "SSL_CERT_DIR", Value: "/etc/imagepullsecret-operator/trusted-ca"},
+			{Name: "A", Value: "b"},
+			{Name: "C", Value: "d"},
+		} {
+			if !slices.Contains(container.Env, want) {
+				t.Errorf("env lacks %v: %v", want, container.Env)
+			}
+		}
+		if got := container.Args[len(container.Args)-1]; got != "--one-more" {
+			t.Errorf("the last argument is %s", got)
+		}
+		volume := pod.Volumes[0].ConfigMap
+		if volume.Name != "company-ca" || volume.Items[0] != (corev1.KeyToPath{Key: "bundle.pem", Path: "ca.crt"}) {
+			t.Errorf("trusted CA is mounted from %v", volume)
+		}
+		if container.VolumeMounts[0].MountPath != "/etc/imagepullsecret-operator/trusted-ca" {
+			t.Errorf("trusted CA is mounted at %v", container.VolumeMounts)
+		}
+		if !strings.HasPrefix(container.Image, "mirror.example/operator@sha256:") {
+			t.Errorf("the digest does not go before the tag: %s", container.Image)
+		}
+		if pod.PriorityClassName != "system-cluster-critical" || len(pod.TopologySpreadConstraints) != 1 {
+			t.Errorf("scheduling values are lost: %v", pod)
+		}
+	})
+}

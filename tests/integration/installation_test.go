@@ -1,0 +1,280 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/tests/cluster"
+	"github.com/imagepullsecrets/operator/tests/fakecloud"
+	"github.com/imagepullsecrets/operator/tests/operator"
+)
+
+// ownCluster starts a cluster for one test, which then acts on it alone.
+func ownCluster(t *testing.T, install func(context.Context, *cluster.Cluster) error) *cluster.Cluster {
+	t.Helper()
+	own, err := cluster.Start(context.Background(), cluster.Options{Progress: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := own.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := install(t.Context(), own); err != nil {
+		t.Fatal(err)
+	}
+	api, err := clientFor(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := shared.api
+	shared.api = api
+	t.Cleanup(func() { shared.api = before })
+	return own
+}
+
+// runOperator runs an operator for one test.
+func runOperator(t *testing.T, c *cluster.Cluster, args ...string) *operator.Process {
+	t.Helper()
+	process, err := startOperator(context.Background(), c, t.TempDir(), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = process.Stop()
+		if leaks := leaked(process.Log()); len(leaks) > 0 {
+			t.Errorf("%d secrets stand in the operator's log", len(leaks))
+		}
+	})
+	return process
+}
+
+func withAllRights(ctx context.Context, c *cluster.Cluster) error {
+	return operator.Install(ctx, c.Config())
+}
+
+func withoutRights(ctx context.Context, c *cluster.Cluster) error {
+	return operator.InstallWithoutRights(ctx, c.Config())
+}
+
+// A restart with nothing due makes no exchange and writes nothing, and what
+// was tampered with meanwhile is repaired.
+func TestARestartCostsNothing(t *testing.T) {
+	own := ownCluster(t, withAllRights)
+	process := runOperator(t, own)
+	home, label := namespace(t), unique("label")
+	namespaces := []string{namespace(t, label, "yes"), namespace(t, label, "yes"), namespace(t, label, "yes")}
+	account := newECRAccount(t)
+	made := object(t, "pull", label, staticSource(t, home, registry), source(t, home, v1alpha1.SecretTypeECR, account.data()))
+	expectReady(t, made.Name, 3)
+	before := versions(t, namespaces)
+	status := get(t, made.Name).ResourceVersion
+	exchanges := shared.cloud.Calls(fakecloud.ECR)
+
+	if err := process.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	tampered := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespaces[2], Name: "pull"}}
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"stringData":{".dockerconfigjson":"{}"}}`))
+	if err := shared.api.Patch(t.Context(), tampered, patch, client.FieldOwner("mallory")); err != nil {
+		t.Fatal(err)
+	}
+	restarted := runOperator(t, own)
+	expectSecret(t, namespaces[2], "pull", registry, account.host())
+	expectTargets(t, restarted, made.Name, 3)
+
+	after := versions(t, namespaces)
+	for _, name := range namespaces[:2] {
+		if before[name] != after[name] {
+			t.Errorf("the Secret in %s was written", name)
+		}
+	}
+	if made := shared.cloud.Calls(fakecloud.ECR) - exchanges; made != 0 {
+		t.Errorf("%d exchanges after the restart", made)
+	}
+	if writes := metric(t, restarted, `imagepullsecret_target_writes_total{operation="apply",result="success"}`); writes != 1 {
+		t.Errorf("%v writes after the restart, want 1: the tampered Secret", writes)
+	}
+	if now := get(t, made.Name); now.Status.Targets.Ready != 3 {
+		t.Errorf("the status was %s and is %s: %+v", status, now.ResourceVersion, now.Status)
+	}
+}
+
+// expectTargets waits until an operator's own metrics tell of ready targets,
+// which a status that an earlier process wrote does not prove.
+func expectTargets(t *testing.T, process *operator.Process, name string, ready float64) {
+	t.Helper()
+	series := fmt.Sprintf(`imagepullsecret_targets{imagepullsecret=%q,state="ready"}`, name)
+	eventually(t, series, func() error {
+		if got := metric(t, process, series); got != ready {
+			return fmt.Errorf("is %v", got)
+		}
+		return nil
+	})
+}
+
+// metric returns the value of a series, 0 if there is none.
+func metric(t *testing.T, process *operator.Process, series string) float64 {
+	t.Helper()
+	text, err := process.Metrics(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	match := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (\S+)$`).FindStringSubmatch(text)
+	if match == nil {
+		return 0
+	}
+	value, err := strconv.ParseFloat(match[1], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func versions(t *testing.T, namespaces []string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, name := range namespaces {
+		secret, err := secretIn(t, name, "pull")
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[name] = secret.ResourceVersion
+	}
+	return all
+}
+
+// A credential that fails after a restart does not take its logins away.
+func TestAnOutageOverARestartTakesNothingAway(t *testing.T) {
+	own := ownCluster(t, withAllRights)
+	process := runOperator(t, own)
+	home, label := namespace(t), unique("label")
+	selected := namespace(t, label, "yes")
+	account := newECRAccount(t)
+	made := object(t, "pull", label, staticSource(t, home, registry), source(t, home, v1alpha1.SecretTypeECR, account.data()))
+	expectReady(t, made.Name, 1)
+	process.Kill()
+
+	shared.cloud.Fail(fakecloud.ECR, fakecloud.Fault{Kind: fakecloud.ServerError})
+	t.Cleanup(shared.cloud.ClearFaults)
+	restarted := runOperator(t, own)
+	expectTargets(t, restarted, made.Name, 1)
+	late := namespace(t, label, "yes")
+	expectSecret(t, late, "pull", registry, account.host())
+	expectSecret(t, selected, "pull", registry, account.host())
+}
+
+// namedRules are all the rights of an operator that keeps Secrets of one name
+// and reads one source; nothing else about Secrets.
+func namedRules(target, sourceName string) []rbacv1.PolicyRule {
+	secrets := func(name string, verbs ...string) rbacv1.PolicyRule {
+		return rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{name}, Verbs: verbs}
+	}
+	rules := []rbacv1.PolicyRule{
+		{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"imagepullsecrets"}, Verbs: []string{"get", "list", "watch"}},
+		{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"imagepullsecrets/status"}, Verbs: []string{"patch"}},
+		{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"list", "watch"}},
+		{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
+		secrets(target, "get", "list", "watch", "create", "patch", "delete"),
+	}
+	for shard := range 8 {
+		rules = append(rules, secrets(fmt.Sprintf("imagepullsecret-operator-leases-%d", shard), "get", "create", "patch"))
+	}
+	if sourceName != "" {
+		rules = append(rules, secrets(sourceName, "get", "list", "watch"))
+	}
+	return rules
+}
+
+// In mode named the operator runs with rights on single names only: the API
+// server refuses it every other Secret.
+func TestNamedModeNeedsRightsOnNamesOnly(t *testing.T) {
+	own := ownCluster(t, withoutRights)
+	home, label := namespace(t), unique("label")
+	selected := namespace(t, label, "yes")
+	account := newECRAccount(t)
+	ref := source(t, home, v1alpha1.SecretTypeECR, account.data())
+	grantRules(t, shared.api, "named", namedRules("pull", ref.Name)...)
+	process := runOperator(t, own, "--target-secret-names=pull", "--pod-selectors=false")
+
+	made := object(t, "pull", label, ref)
+	expectSecret(t, selected, "pull", account.host())
+	expectReady(t, made.Name, 1)
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"stringData":{".dockerconfigjson":"{}"}}`))
+	if err := shared.api.Patch(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: selected, Name: "pull"}}, patch); err != nil {
+		t.Fatal(err)
+	}
+	expectSecret(t, selected, "pull", account.host())
+	relabel(t, selected, label, "no")
+	expectNoSecret(t, selected, "pull")
+
+	t.Run("another target name becomes a condition with the rule", func(t *testing.T) {
+		other := object(t, "elsewhere", label, ref)
+		message := expectCondition(t, other.Name, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTargetForbidden)
+		for _, want := range []string{"--target-secret-names", "rbac.targetSecretNames", `resourceNames: [elsewhere], verbs: [get, list, watch, create, patch, delete]`} {
+			if !strings.Contains(message, want) {
+				t.Errorf("the message lacks %q: %s", want, message)
+			}
+		}
+	})
+	t.Run("another source becomes a condition with the rule, and works once the rule is there", func(t *testing.T) {
+		hidden := staticSource(t, home, registry)
+		other := object(t, "pull", unique("label"), hidden)
+		message := expectCondition(t, other.Name, v1alpha1.ConditionCredentialsReady, metav1.ConditionFalse, v1alpha1.ReasonSourceForbidden)
+		if want := fmt.Sprintf(`resourceNames: [%s], verbs: [get, list, watch]`, hidden.Name); !strings.Contains(message, want) {
+			t.Errorf("the message lacks %q: %s", want, message)
+		}
+		grantRules(t, shared.api, "hidden", rbacv1.PolicyRule{
+			APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{hidden.Name}, Verbs: []string{"get", "list", "watch"},
+		})
+		eventuallyLong(t, "the source is read", func() error {
+			if !meta.IsStatusConditionTrue(get(t, other.Name).Status.Conditions, v1alpha1.ConditionCredentialsReady) {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+	})
+	if strings.Contains(process.Log(), `"level":"error"`) && strings.Contains(process.Log(), "secrets is forbidden") && !strings.Contains(process.Log(), "hidden") {
+		t.Log(process.Log())
+	}
+}
+
+// A missing right on targets becomes a condition that prints the rule, and the
+// work goes on once the rule is there.
+func TestAMissingRightIsNamed(t *testing.T) {
+	own := ownCluster(t, withoutRights)
+	home, label := namespace(t), unique("label")
+	selected := namespace(t, label, "yes")
+	ref := staticSource(t, home, registry)
+	rules := namedRules("pull", ref.Name)
+	rules[4].Verbs = []string{"get", "list", "watch"}
+	grantRules(t, shared.api, "reader", rules...)
+	runOperator(t, own, "--target-secret-names=pull")
+
+	made := object(t, "pull", label, ref)
+	message := expectCondition(t, made.Name, v1alpha1.ConditionTargetsReady, metav1.ConditionFalse, v1alpha1.ReasonTargetForbidden)
+	if want := `{apiGroups: [""], resources: [secrets], resourceNames: [pull], verbs: [get, list, watch, create, patch, delete]}`; !strings.Contains(message, want) {
+		t.Errorf("the message lacks %q: %s", want, message)
+	}
+	grantRules(t, shared.api, "writer", rbacv1.PolicyRule{
+		APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"pull"}, Verbs: []string{"create", "patch"},
+	})
+	eventuallyLong(t, "the Secret is written", func() error {
+		_, err := secretIn(t, selected, "pull")
+		return err
+	})
+}
