@@ -106,8 +106,11 @@ func (f *fakeAWS) serve(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(answer.body))
 }
 
-// RoundTrip sends every request to the fake, whatever its host.
+// RoundTrip sends every request for a host of AWS to the fake.
 func (f *fakeAWS) RoundTrip(request *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(request.URL.Host, ".example") {
+		return nil, fmt.Errorf("sent away to %s", request.URL.Host)
+	}
 	request = request.Clone(request.Context())
 	request.Host = request.URL.Host
 	request.URL.Host = f.Listener.Addr().String()

@@ -43,7 +43,7 @@ var sharedClient = sync.OnceValue(NewClient)
 // answer: a signed request must not go to where somebody else points.
 func withoutRedirects(client *http.Client) *http.Client {
 	copied := *client
-	copied.CheckRedirect = func(*http.Request, []*http.Request) error { return nil }
+	copied.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &copied
 }
 

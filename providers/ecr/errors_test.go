@@ -271,6 +271,7 @@ func TestRetryAfterIsTakenFromTheHeader(t *testing.T) {
 		"seconds":                    {"17", 17 * time.Second},
 		"a date":                     {testNow.Add(90 * time.Second).Format(http.TimeFormat), 90 * time.Second},
 		"a date in the past":         {testNow.Add(-time.Hour).Format(http.TimeFormat), 0},
+		"a date in a century is cut": {testNow.AddDate(100, 0, 0).Format(http.TimeFormat), time.Hour},
 		"fewer than no seconds":      {"-5", 0},
 		"a century is cut":           {"3155760000", time.Hour},
 		"more than a number can say": {"99999999999999999999", 0},

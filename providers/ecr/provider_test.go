@@ -179,11 +179,19 @@ func TestKeyCoversEveryInput(t *testing.T) {
 }
 
 func TestKeyKeepsNeighbouringFieldsApart(t *testing.T) {
-	one, other := testConfig(), testConfig()
-	one.AccessKeyID, one.SecretAccessKey = "AB", "C"
-	other.AccessKeyID, other.SecretAccessKey = "A", "BC"
-	if one.key() == other.key() {
-		t.Error("fields run together")
+	zeros := strings.Repeat("\x00", 8)
+	for name, pairs := range map[string][2][2]string{
+		"a field's end is the next one's beginning": {{"AB", "C"}, {"A", "BC"}},
+		"fields that hold what may separate them":   {{"A" + zeros + "B", "C"}, {"A", "B" + zeros + "C"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			one, other := testConfig(), testConfig()
+			one.AccessKeyID, one.SecretAccessKey = pairs[0][0], pairs[0][1]
+			other.AccessKeyID, other.SecretAccessKey = pairs[1][0], pairs[1][1]
+			if one.key() == other.key() {
+				t.Error("fields run together")
+			}
+		})
 	}
 }
 

@@ -1,0 +1,182 @@
+package imagepullsecret
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/internal/credentials"
+	"github.com/imagepullsecrets/operator/internal/dockerconfig"
+	"github.com/imagepullsecrets/operator/internal/kube"
+	"github.com/imagepullsecrets/operator/providers"
+)
+
+var (
+	now = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	ref = types.NamespacedName{Namespace: "registry-access", Name: "hub"}
+)
+
+func logins(registries ...string) dockerconfig.Logins {
+	made := dockerconfig.Logins{}
+	for _, registry := range registries {
+		made[registry] = dockerconfig.Login{Username: "u", Password: "p"}
+	}
+	return made
+}
+
+func lease(expiresIn time.Duration, err error) credentials.Lease {
+	return credentials.Lease{
+		Credential: &providers.Credential{Logins: logins("r"), ExpiresAt: now.Add(expiresIn)},
+		IssuedAt:   now.Add(-time.Hour), Err: err, NextExchange: now.Add(time.Minute),
+	}
+}
+
+func TestUnread(t *testing.T) {
+	gone := apierrors.NewNotFound(corev1.Resource("secrets"), ref.Name)
+	forbidden := apierrors.NewForbidden(corev1.Resource("secrets"), ref.Name, errors.New("no"))
+	cases := map[string]struct {
+		err           error
+		reason, words string
+		waiting       bool
+	}{
+		"one that is not known yet is waited for":      {kube.ErrNotWatchedYet, v1alpha1.ReasonProgressing, "", true},
+		"a missing one says what to create or correct": {gone, v1alpha1.ReasonSourceNotFound, "registry-access/hub does not exist: create it", false},
+		"a forbidden one names the rule":               {forbidden, v1alpha1.ReasonSourceForbidden, "resourceNames: [hub], verbs: [get, list, watch]", false},
+		"anything else is told as it is":               {errors.New("boom"), v1alpha1.ReasonUnavailable, "boom", false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := unread(ref, c.err)
+			if got.Reason != c.reason || got.Waiting != c.waiting || got.Failed == c.waiting || !strings.Contains(got.Message, c.words) {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
+func TestLeased(t *testing.T) {
+	source := providers.Source{Name: "ecr"}
+	denied := providers.Errorf(providers.Denied, "not authorised")
+	cases := map[string]struct {
+		lease  credentials.Lease
+		reason string
+		failed bool
+		logins int
+	}{
+		"a valid lease is fine":                                    {lease(time.Hour, nil), "", false, 1},
+		"one that can't be renewed is told of but has not failed":  {lease(time.Hour, denied), v1alpha1.ReasonDenied, false, 1},
+		"one past its expiry has failed and its logins stay":       {lease(-time.Second, denied), v1alpha1.ReasonExpired, true, 1},
+		"one past its expiry while a renewal is under way, too":    {lease(-time.Second, nil), v1alpha1.ReasonExpired, true, 1},
+		"one that could not be obtained has failed":                {credentials.Lease{Err: denied}, v1alpha1.ReasonDenied, true, 0},
+		"one that is being obtained is waited for, without a fuss": {credentials.Lease{AskedAt: now}, v1alpha1.ReasonProgressing, false, 0},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := leased(ref, source, c.lease, now)
+			if got.Reason != c.reason || got.Failed != c.failed || len(got.Logins) != c.logins {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
+func TestReasonsFollowClasses(t *testing.T) {
+	want := map[providers.Class]string{
+		providers.Invalid: v1alpha1.ReasonSourceInvalid, providers.Denied: v1alpha1.ReasonDenied,
+		providers.Throttled: v1alpha1.ReasonThrottled, providers.ClockSkew: v1alpha1.ReasonClockSkew,
+		providers.Transient: v1alpha1.ReasonUnavailable,
+	}
+	for class, reason := range want {
+		if got := reasonOf(providers.Errorf(class, "x")); got != reason {
+			t.Errorf("class %s gives %s, want %s", class, got, reason)
+		}
+	}
+	if got := reasonOf(context.DeadlineExceeded); got != v1alpha1.ReasonUnavailable {
+		t.Errorf("an error without a class gives %s", got)
+	}
+}
+
+func TestKeepLast(t *testing.T) {
+	good := credential{Ref: ref, Logins: logins("r")}
+	short := credential{Ref: ref, Logins: logins("r"), ExpiresAt: now.Add(time.Second)}
+	over := credential{Ref: ref, Logins: logins("r"), ExpiresAt: now}
+	failed := credential{Ref: ref, Failed: true, Message: "m"}
+	cases := map[string]struct {
+		now, last credential
+		logins    int
+	}{
+		"a source that fails keeps its logins":         {failed, good, 1},
+		"while they are valid":                         {failed, short, 1},
+		"and not longer":                               {failed, over, 0},
+		"one that never gave any has none":             {failed, credential{}, 0},
+		"one that is being read again keeps them":      {credential{Waiting: true}, good, 1},
+		"one that now gives none on purpose has none":  {credential{}, good, 0},
+		"one that gives others has those":              {credential{Logins: logins("a", "b")}, good, 2},
+		"one that gives fewer, with a failure, has so": {credential{Logins: logins("a"), Failed: true}, good, 1},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := keepLast(c.now, c.last, now)
+			if len(got.Logins) != c.logins || got.Failed != c.now.Failed {
+				t.Errorf("got %+v", got)
+			}
+			if got.Waiting && len(got.Logins) > 0 {
+				t.Error("nothing is waited for where there are logins")
+			}
+		})
+	}
+}
+
+func TestMerge(t *testing.T) {
+	unknown := credential{Ref: types.NamespacedName{Name: "unknown"}, Waiting: true}
+	asked := func(ago time.Duration) credential {
+		return credential{Ref: types.NamespacedName{Name: "asked"}, Waiting: true, WaitingSince: now.Add(-ago)}
+	}
+	ready := credential{Ref: types.NamespacedName{Name: "ready"}, Logins: logins("r")}
+	huge := credential{Ref: ref, Logins: dockerconfig.Logins{"r": {Username: "u", Password: strings.Repeat("p", corev1.MaxSecretSize/2)}}}
+	cases := map[string]struct {
+		all                     []credential
+		document, wait, tooMuch bool
+		until                   time.Time
+	}{
+		"all that is there is merged":                        {[]credential{ready}, true, false, false, time.Time{}},
+		"an unknown source is waited for without an end":     {[]credential{ready, unknown}, true, true, false, time.Time{}},
+		"an exchange is waited for a little":                 {[]credential{ready, asked(0)}, true, true, false, now.Add(waitForExchange)},
+		"and then the others go ahead":                       {[]credential{ready, asked(waitForExchange)}, true, false, false, time.Time{}},
+		"without logins there is nothing to write":           {[]credential{{Failed: true}}, false, false, false, time.Time{}},
+		"more than a Secret holds is refused":                {[]credential{huge}, true, false, true, time.Time{}},
+		"without any source there is nothing and no waiting": {nil, false, false, false, time.Time{}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := merge(c.all, now)
+			if (got.Document != nil) != c.document || got.Wait != c.wait || (got.TooLarge != "") != c.tooMuch || !got.Until.Equal(c.until) {
+				t.Errorf("got document %t, wait %t until %s, too large %q", got.Document != nil, got.Wait, got.Until, got.TooLarge)
+			}
+		})
+	}
+}
+
+func TestTheFirstSourceWinsAndTheLoserIsTold(t *testing.T) {
+	all := []credential{
+		{Ref: types.NamespacedName{Name: "first"}, Logins: dockerconfig.Logins{"r.io": {Username: "first", Password: "p"}}},
+		{Ref: types.NamespacedName{Name: "second"}, Logins: dockerconfig.Logins{"https://r.io": {Username: "second", Password: "p"}, "s.io": {Username: "second", Password: "p"}}},
+	}
+	got := merge(all, now)
+	if text := string(got.Document); !strings.Contains(text, `"username":"first"`) || strings.Contains(text, "https://r.io") {
+		t.Errorf("document is %s", text)
+	}
+	if all[1].Reason != v1alpha1.ReasonShadowed || !strings.Contains(all[1].Message, "https://r.io by /first") || all[1].Failed {
+		t.Errorf("the loser is told %+v", all[1])
+	}
+	if all[0].Reason != "" {
+		t.Errorf("the winner is told %+v", all[0])
+	}
+}

@@ -1,0 +1,66 @@
+package imagepullsecret
+
+import (
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/internal/grant"
+)
+
+func TestTranslate(t *testing.T) {
+	object := &v1alpha1.ImagePullSecret{ObjectMeta: metav1.ObjectMeta{Name: "corp", UID: "u"}}
+	object.Spec.Suspend = true
+	object.Spec.Target.Secret = v1alpha1.TargetSecretConfig{Name: "pull", Labels: map[string]v1alpha1.LabelValue{"a": "b"}}
+	object.Spec.Target.Namespaces.Labels = []metav1.LabelSelector{{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "k", Operator: "Inn"}}}}
+	object.Spec.Target.NamespacesWithPods.Labels = []metav1.LabelSelector{{}}
+	g, problems := translate(object, true)
+	if g.Name != "corp" || g.UID != "u" || !g.Suspended || g.SecretName != "pull" || g.Labels["a"] != "b" || !g.Selection.HasPodRules() {
+		t.Errorf("grant is %+v", g)
+	}
+	if len(problems) != 1 || !strings.Contains(problems[0], "spec.target.namespaces.labels[0]") {
+		t.Errorf("problems are %q", problems)
+	}
+	if g, _ := translate(object, false); g.Selection.HasPodRules() {
+		t.Error("rules for Pods were not left out")
+	}
+}
+
+// Equal hashes mean equal Secrets, and only with the same key.
+func TestContentHashCoversEverythingThatIsWritten(t *testing.T) {
+	base := func() *grant.Grant {
+		return &grant.Grant{Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d"}}
+	}
+	hashes := map[string]string{}
+	add := func(what, hash string) {
+		for other, known := range hashes {
+			if known == hash {
+				t.Errorf("%s and %s have the same hash", what, other)
+			}
+		}
+		hashes[what] = hash
+	}
+	add("base", content(base(), []byte("x"), []byte("k")).Hash)
+	add("another document", content(base(), []byte("y"), []byte("k")).Hash)
+	add("another key", content(base(), []byte("x"), []byte("l")).Hash)
+	relabelled := base()
+	relabelled.Labels["e"] = "f"
+	add("another label", content(relabelled, []byte("x"), []byte("k")).Hash)
+	swapped := base()
+	swapped.Labels, swapped.Annotations = swapped.Annotations, swapped.Labels
+	add("labels and annotations swapped", content(swapped, []byte("x"), []byte("k")).Hash)
+	if again := content(base(), []byte("x"), []byte("k")).Hash; again != hashes["base"] {
+		t.Error("the same content has another hash")
+	}
+}
+
+func TestRefusedName(t *testing.T) {
+	if refusedName("a", nil) != "" || refusedName("a", []string{"b", "a"}) != "" {
+		t.Error("an allowed name is refused")
+	}
+	if message := refusedName("c", []string{"a", "b"}); !strings.Contains(message, "named a, b") || !strings.Contains(message, "resourceNames: [c]") {
+		t.Errorf("message is %q", message)
+	}
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/imagepullsecrets/operator/tests/fakecloud"
+	"github.com/imagepullsecrets/operator/tests/operator"
+)
+
+// bringUp is step 1.
+func (s *story) bringUp(ctx context.Context) error {
+	took, err := timed(func() error {
+		return s.during("starting Kubernetes", func(note func(string)) error { return s.startCluster(ctx, note) })
+	})
+	if err != nil {
+		return err
+	}
+	version, err := s.discovery.ServerVersion()
+	if err != nil {
+		return fmt.Errorf("ask for the cluster's version: %w", err)
+	}
+	s.saw(took, "Kubernetes %s is up (API server, controller manager, etcd; no nodes)", version.GitVersion)
+
+	took, err = timed(func() error { return s.startCloud(ctx) })
+	if err != nil {
+		return err
+	}
+	s.saw(took, "a fake AWS (STS, ECR) and its registries are up, under their real names")
+	return s.fillRegistries(ctx)
+}
+
+// fillRegistries makes the logins and images that the story is about.
+func (s *story) fillRegistries(ctx context.Context) error {
+	s.key = s.cloud.AddAccessKey(ecrAccount, "puller")
+	s.cloud.GrantECR(s.key.UserARN, ecrAccount)
+	// A password that nobody could guess, from what makes AWS keys.
+	s.passwords = []string{s.cloud.AddAccessKey(ecrAccount, "dice").Secret}
+	s.cloud.AddStaticLogin(staticHost, staticUser, s.passwords[0])
+	for _, image := range []string{ecrImage, staticImage} {
+		took, err := timed(func() error { return s.cloud.PushImage(ctx, image) })
+		if err != nil {
+			return err
+		}
+		s.saw(took, "pushed %s", image)
+	}
+	return nil
+}
+
+// startOperator is step 2.
+func (s *story) startOperator(ctx context.Context) error {
+	var binary string
+	took, err := timed(func() error {
+		return s.during("building the operator", func(func(string)) (err error) {
+			binary, err = operator.Build(ctx, s.cluster.Dir()) // which goes with the cluster
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	s.saw(took, "built the operator")
+
+	if err := operator.Install(ctx, s.cluster.Config()); err != nil {
+		return fmt.Errorf("install the operator: %w", err)
+	}
+	kubeconfig, err := s.cluster.ServiceAccountKubeconfig(ctx, operator.Namespace, operator.ServiceAccount)
+	if err != nil {
+		return err
+	}
+	took, err = timed(func() error {
+		return s.during("starting the operator", func(func(string)) error {
+			return s.startOperatorProcess(ctx, binary, kubeconfig)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	s.saw(took, "the operator runs and is ready (process %d)", s.operator.Pid())
+	return s.checkRights(ctx, kubeconfig)
+}
+
+// right is something that one may or may not do.
+type right struct {
+	group, resource, subresource, verb string
+}
+
+// String is the right in plain words.
+func (r right) String() string {
+	resource := r.resource
+	if r.subresource != "" {
+		resource += "/" + r.subresource
+	}
+	return r.verb + " " + resource
+}
+
+// rights are some that the operator must and must not hold in the whole
+// cluster.
+func rights() (must, mustNot []right) {
+	const ours = "images.banzaicloud.io"
+	must = []right{
+		{verb: "patch", resource: "secrets"}, {verb: "watch", resource: "namespaces"}, {verb: "watch", resource: "pods"},
+		{group: ours, verb: "patch", resource: "imagepullsecrets", subresource: "status"},
+	}
+	mustNot = []right{
+		{group: ours, verb: "patch", resource: "imagepullsecrets"}, {verb: "patch", resource: "namespaces"},
+		{verb: "create", resource: "pods"}, {verb: "get", resource: "configmaps"},
+		{verb: "create", resource: "serviceaccounts", subresource: "token"},
+	}
+	return must, mustNot
+}
+
+// checkRights asks the API server, with the operator's own credential, who it
+// is and what it may do.
+func (s *story) checkRights(ctx context.Context, kubeconfig string) error {
+	asOperator, err := clientFromFile(kubeconfig)
+	if err != nil {
+		return err
+	}
+	self := &authenticationv1.SelfSubjectReview{}
+	if err := asOperator.Create(ctx, self); err != nil {
+		return fmt.Errorf("ask who the operator is: %w", err)
+	}
+	expected := "system:serviceaccount:" + operator.Namespace + ":" + operator.ServiceAccount
+	if self.Status.UserInfo.Username != expected {
+		return unmet{expected: "the operator to be " + expected, seen: self.Status.UserInfo.Username}
+	}
+	s.noted("the API server knows it as %s", expected)
+
+	must, mustNot := rights()
+	may, err := ask(ctx, asOperator, must, true)
+	if err != nil {
+		return err
+	}
+	mayNot, err := ask(ctx, asOperator, mustNot, false)
+	if err != nil {
+		return err
+	}
+	s.noted("it may %s", may)
+	s.noted("it may not %s", mayNot)
+	return nil
+}
+
+// ask asks the API server about rights and returns them as a list.
+func ask(ctx context.Context, as client.Client, rights []right, expected bool) (string, error) {
+	var list []string
+	for _, r := range rights {
+		review := &authorizationv1.SelfSubjectAccessReview{}
+		review.Spec.ResourceAttributes = &authorizationv1.ResourceAttributes{
+			Group: r.group, Resource: r.resource, Subresource: r.subresource, Verb: r.verb,
+		}
+		if err := as.Create(ctx, review); err != nil {
+			return "", fmt.Errorf("ask whether the operator may %s: %w", r, err)
+		}
+		if review.Status.Allowed != expected {
+			return "", unmet{expected: fmt.Sprintf("allowed=%t for the operator to %s", expected, r), seen: fmt.Sprintf("allowed=%t", review.Status.Allowed)}
+		}
+		list = append(list, r.String())
+	}
+	return strings.Join(list, ", "), nil
+}
+
+// tokenLifetime is the shortened life of the story's first ECR tokens, and
+// realTokenLifetime what AWS gives.
+const (
+	tokenLifetime     = 20 * time.Second
+	realTokenLifetime = 12 * time.Hour
+)
+
+// cloudValues fill in the manifest of the sources.
+func cloudValues(key fakecloud.AccessKey, password string) values {
+	return values{
+		Namespace: sourceNamespace, AccessKeyID: key.ID, SecretKey: key.Secret, Account: ecrAccount, Region: ecrRegion,
+		StaticHost: staticHost, User: staticUser, Password: password,
+	}
+}
