@@ -1,0 +1,93 @@
+package kube
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+)
+
+func entry(manager string, operation metav1.ManagedFieldsOperationType, fields string) metav1.ManagedFieldsEntry {
+	e := metav1.ManagedFieldsEntry{Manager: manager, Operation: operation, FieldsV1: &metav1.FieldsV1{}}
+	e.FieldsV1.SetRawString(fields)
+	return e
+}
+
+const (
+	credentialFields = `{"f:data":{".":{},"f:.dockerconfigjson":{}},"f:type":{}}`
+	labelFields      = `{"f:metadata":{"f:labels":{"f:a":{}}}}`
+)
+
+func TestIntact(t *testing.T) {
+	ours := entry(v1alpha1.FieldManager, metav1.ManagedFieldsOperationApply, credentialFields)
+	cases := map[string]struct {
+		entries []metav1.ManagedFieldsEntry
+		want    bool
+	}{
+		"we wrote the credentials last":                   {[]metav1.ManagedFieldsEntry{entry("kubectl", "Update", labelFields), ours}, true},
+		"someone else did":                                {[]metav1.ManagedFieldsEntry{entry(v1alpha1.FieldManager, "Apply", labelFields), entry("kubectl", "Update", credentialFields)}, false},
+		"we never did":                                    {[]metav1.ManagedFieldsEntry{entry("kubectl", "Update", credentialFields)}, false},
+		"someone wrote them in our name but not by apply": {[]metav1.ManagedFieldsEntry{entry(v1alpha1.FieldManager, "Update", credentialFields)}, false},
+		"the entry can't be read":                         {[]metav1.ManagedFieldsEntry{entry(v1alpha1.FieldManager, "Apply", `{"f:data":7}`)}, false},
+		"nobody is known":                                 {nil, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			secret := SecretMetadata()
+			secret.ManagedFields = c.entries
+			if got := Intact(secret); got != c.want {
+				t.Errorf("intact is %t", got)
+			}
+			for range 2 { // the cache may show its own result to it
+				if _, err := TransformTarget(secret); err != nil {
+					t.Fatal(err)
+				}
+				if got := Intact(secret); got != c.want || len(secret.ManagedFields) > 1 {
+					t.Errorf("transformed, intact is %t with %d entries", got, len(secret.ManagedFields))
+				}
+			}
+		})
+	}
+}
+
+func TestTransformMetadataKeepsWhatSelectionNeeds(t *testing.T) {
+	namespace := NamespaceMetadata()
+	namespace.Labels = map[string]string{"a": "b"}
+	namespace.Annotations = map[string]string{"c": "d", corev1.LastAppliedConfigAnnotation: "long"}
+	namespace.ManagedFields = []metav1.ManagedFieldsEntry{{}}
+	if _, err := TransformMetadata(namespace); err != nil {
+		t.Fatal(err)
+	}
+	if namespace.Labels["a"] != "b" || len(namespace.Annotations) != 1 || namespace.ManagedFields != nil {
+		t.Errorf("transformed: %+v", namespace.ObjectMeta)
+	}
+}
+
+func TestOnlyRBACIsAMissingRight(t *testing.T) {
+	secrets := corev1.Resource("secrets")
+	cases := map[string]struct {
+		err  error
+		want bool
+	}{
+		"a refusal by RBAC": {apierrors.NewForbidden(secrets, "pull", errors.New(`User "u" cannot patch resource "secrets" in API group "" in the namespace "a"`)), true},
+		"a quota":           {apierrors.NewForbidden(secrets, "pull", errors.New("exceeded quota: q, requested: secrets=1, used: secrets=1")), false},
+		"a webhook":         {apierrors.NewForbidden(secrets, "pull", errors.New(`admission webhook "w" denied the request`)), false},
+		"something else":    {errors.New("cannot patch resource \"secrets\""), false},
+		"nothing":           {nil, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := IsMissingRight(c.err); got != c.want {
+				t.Errorf("got %t", got)
+			}
+		})
+	}
+	if !strings.Contains(TargetRule("pull"), "create, patch, delete") || strings.Contains(SourceRule("s"), "patch") {
+		t.Error("the rules are not those that are needed")
+	}
+}
