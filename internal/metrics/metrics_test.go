@@ -61,7 +61,7 @@ func TestNoLabelGrowsWithNamespaces(t *testing.T) {
 			}
 		}
 	}
-	if len(families) != 10 {
-		t.Errorf("%d metrics, want 10: each is to be checked here", len(families))
+	if len(families) != 9 {
+		t.Errorf("%d metrics, want 9: each is to be checked here", len(families))
 	}
 }
