@@ -23,7 +23,8 @@ KUBECTL ?= kubectl
 
 # What `make generate` writes.
 GENERATED := api/v1alpha1/zz_generated.deepcopy.go api/v1alpha1/applyconfiguration config/crd/bases \
-	$(CHART)/templates/crd.yaml $(CHART)/templates/_rules.tpl
+	$(CHART)/templates/crd.yaml $(CHART)/templates/_rules.tpl \
+	docs/api.md docs/flags.md docs/metrics.md
 
 # Every module of the repository.
 MODULES := $(sort $(dir $(shell git ls-files --cached --others --exclude-standard -- go.mod '*/go.mod')))
@@ -44,16 +45,17 @@ build: ## Build bin/imagepullsecret-operator.
 		-o bin/imagepullsecret-operator .
 
 .PHONY: run
-run: ## Run the operator on this machine against the current kubeconfig. ARGS="--log-level=debug"
+run: ## Run the operator on this machine against the current kubeconfig. ARGS=--log-level=debug
 	go run . manager --leader-elect=false --namespace=default --log-format=console $(ARGS)
 
 .PHONY: generate
-generate: bin/controller-gen ## Write everything that follows from the API types and config/.
+generate: bin/controller-gen ## Write everything that follows from the API types, config/ and the code.
 	rm -rf api/v1alpha1/applyconfiguration
 	bin/controller-gen object paths=./api/v1alpha1
 	bin/controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
 	bin/controller-gen applyconfiguration paths=./api/v1alpha1
 	go run ./hack/chartgen
+	go run ./hack/docgen
 
 .PHONY: verify
 verify: ## Fail if generated files, go.mod files or formatting are not as they should be.

@@ -77,14 +77,14 @@ func Add(mgr manager.Manager, config Config) (healthy func(*http.Request) error,
 		Clock:     clock.RealClock{}, Metrics: measured, Log: mgr.GetLogger().WithName("leases"),
 		Changed: func(key string) { objects.LeaseChanged(key) },
 	})
+	writer := kube.NewTargets(core, mgr.GetAPIReader())
 	targets := target.New(target.Deps{
-		Book: book, Board: board, Cache: mgr.GetCache(), Secrets: secrets,
-		Writer:  kube.NewTargets(core, mgr.GetAPIReader()),
+		Book: book, Board: board, Cache: mgr.GetCache(), Secrets: secrets, Writer: writer,
 		Metrics: measured, Clock: clock.RealClock{},
 	})
 	objects = imagepullsecret.New(imagepullsecret.Deps{
 		Client: mgr.GetClient(), Book: book, Board: board, Sources: sources, Leases: leases,
-		Targets: targets, Owned: secrets, FromSecret: registry.FromSecret,
+		Targets: targets, Owned: secrets, Written: writer, FromSecret: registry.FromSecret,
 		Recorder: mgr.GetEventRecorder(v1alpha1.FieldManager), Metrics: measured, Clock: clock.RealClock{},
 		Config: imagepullsecret.Config{
 			TargetNames: config.TargetNames, PodSelectors: config.PodSelectors, ResyncInterval: config.ResyncInterval,

@@ -161,7 +161,7 @@ type TargetSecretConfig struct {
 	// this map.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
-	// +kubebuilder:validation:XValidation:rule="self.all(key, size(key) <= 317 && key.matches('^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="every key must be a label key: [prefix/]name, such as example.com/team"
+	// +kubebuilder:validation:XValidation:rule="self.all(key, key.indexOf('/') <= 253 && key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="every key must be a label key: [prefix/]name, such as example.com/team"
 	// +kubebuilder:validation:XValidation:rule="!('images.banzaicloud.io/owner-uid' in self)",message="images.banzaicloud.io/owner-uid is the operator's own label and can't be set here"
 	Labels map[string]LabelValue `json:"labels,omitempty"`
 
@@ -169,7 +169,7 @@ type TargetSecretConfig struct {
 	// leave this map.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
-	// +kubebuilder:validation:XValidation:rule="self.all(key, size(key) <= 317 && key.matches('^([A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="every key must be an annotation key: [prefix/]name, such as example.com/team"
+	// +kubebuilder:validation:XValidation:rule="self.all(key, key.indexOf('/') <= 253 && key.matches('^([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="every key must be an annotation key: [prefix/]name, such as example.com/team"
 	// +kubebuilder:validation:XValidation:rule="!('images.banzaicloud.io/content-hash' in self)",message="images.banzaicloud.io/content-hash is the operator's own annotation and can't be set here"
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
 }

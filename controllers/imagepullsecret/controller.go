@@ -16,10 +16,12 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/internal/credentials"
+	"github.com/imagepullsecrets/operator/internal/dockerconfig"
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
 	"github.com/imagepullsecrets/operator/internal/metrics"
@@ -47,9 +49,14 @@ type Targets interface {
 	WatchPods(ctx context.Context, needed bool) error
 }
 
-// OwnedSecrets finds Secrets that are kept for an object.
+// OwnedSecrets finds Secrets that are kept for an object, in a cache.
 type OwnedSecrets interface {
 	OwnedBy(ctx context.Context, uid types.UID) ([]types.NamespacedName, error)
+}
+
+// WrittenLogins reads what stands in a target Secret; kube.Targets says more.
+type WrittenLogins interface {
+	Logins(ctx context.Context, key types.NamespacedName) (dockerconfig.Logins, error)
 }
 
 // Deps are what the controller needs. All are required.
@@ -62,6 +69,7 @@ type Deps struct {
 	Leases  Leases
 	Targets Targets
 	Owned   OwnedSecrets
+	Written WrittenLogins
 	// FromSecret tells what a source Secret amounts to; the error says what
 	// is wrong with it and holds no secret.
 	FromSecret func(*corev1.Secret) (providers.Source, error)
@@ -110,6 +118,11 @@ func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (
 		return ctrl.Result{}, err
 	}
 	c.measure(a)
+	if settled := c.memory.settle(object.Name, a.working()); !settled && object.Status.ObservedGeneration == object.Generation {
+		// The process has just begun: what an earlier one told is nearer the
+		// truth than what is known so far.
+		return ctrl.Result{RequeueAfter: next}, nil
+	}
 	return ctrl.Result{RequeueAfter: next}, c.report(ctx, object, a.status())
 }
 
@@ -145,7 +158,7 @@ func (c *Controller) suspend(ctx context.Context, object *v1alpha1.ImagePullSecr
 // things stand. next is when to look again without a cause.
 func (c *Controller) advance(ctx context.Context, object *v1alpha1.ImagePullSecret) (assessment, time.Duration, error) {
 	a := assessment{Object: object, Now: c.Clock.Now()}
-	a.Credentials = c.obtain(object, a.Now)
+	a.Credentials = c.obtain(ctx, object, a.Now)
 	a.Merged = merge(a.Credentials, a.Now)
 
 	a.PodProblem = c.watchPods(ctx, object)
@@ -173,24 +186,47 @@ func (c *Controller) advance(ctx context.Context, object *v1alpha1.ImagePullSecr
 }
 
 // obtain finds out about every credential of an object.
-func (c *Controller) obtain(object *v1alpha1.ImagePullSecret, now time.Time) []credential {
+func (c *Controller) obtain(ctx context.Context, object *v1alpha1.ImagePullSecret, now time.Time) []credential {
 	entries := object.Spec.Registry.Credentials
 	refs := make([]types.NamespacedName, len(entries))
 	for i, entry := range entries {
 		refs[i] = types.NamespacedName{Namespace: entry.Namespace, Name: entry.Name}
 	}
 	c.Sources.Use(object.Name, refs)
-	all := make([]credential, len(refs))
 	var leaseKeys []string
+	all := make([]credential, len(refs))
 	for i, ref := range refs {
 		found, leaseKey := c.obtainOne(ref, now)
-		all[i] = keepLast(found, c.memory.last(object.Name, ref), now)
 		if leaseKey != "" {
 			leaseKeys = append(leaseKeys, leaseKey)
 		}
+		last, known := c.memory.last(object.Name, ref)
+		if !known && found.Failed && len(found.Logins) == 0 {
+			last = c.recall(ctx, object, ref)
+		}
+		all[i] = keepLast(found, last, now)
 	}
 	c.memory.remember(object.Name, all, leaseKeys)
 	return all
+}
+
+// recall finds out, after a restart, what a source gave that fails now: the
+// status tells for which registries, and a Secret that was written holds the
+// logins.
+func (c *Controller) recall(ctx context.Context, object *v1alpha1.ImagePullSecret, ref types.NamespacedName) credential {
+	told := slices.IndexFunc(object.Status.Credentials, func(s v1alpha1.CredentialStatus) bool {
+		return s.Name == ref.String() && len(s.Registries) > 0
+	})
+	owned, err := c.Owned.OwnedBy(ctx, object.UID)
+	if told < 0 || err != nil || len(owned) == 0 {
+		return credential{}
+	}
+	written, err := c.Written.Logins(ctx, owned[0])
+	if err != nil {
+		log.FromContext(ctx).Error(err, "reading back logins whose source fails", "secret", owned[0], "source", ref)
+		return credential{}
+	}
+	return recalled(ref, object.Status.Credentials[told], written)
 }
 
 // obtainOne finds out about one credential. leaseKey is that of its lease, if

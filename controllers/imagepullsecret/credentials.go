@@ -73,15 +73,31 @@ func invalid(ref types.NamespacedName, err error) credential {
 // static is a credential whose logins stand in its source Secret.
 func static(ref types.NamespacedName, source providers.Source) credential {
 	c := credential{Ref: ref, Provider: source.Name, Logins: source.Logins}
-	if len(source.Problems) > 0 {
+	switch {
+	case len(source.Problems) > 0:
 		texts := make([]string, len(source.Problems))
 		for i, problem := range source.Problems {
 			texts[i] = problem.String()
 		}
 		c.Failed, c.Reason = true, v1alpha1.ReasonEntryLeftOut
-		c.Message = fmt.Sprintf("Secret %s: left out %s", ref, strings.Join(texts, "; "))
+		c.Message = fmt.Sprintf("Secret %s: left out %s", ref, listed(texts, "; "))
+	case len(source.Logins) == 0:
+		c.Failed, c.Reason = true, v1alpha1.ReasonSourceInvalid
+		c.Message = fmt.Sprintf("Secret %s holds no login: add one, or remove the Secret from spec.registry.credentials", ref)
 	}
 	return c
+}
+
+// maxListed is how many things of one kind a message names: a source Secret
+// has room for thousands, and a status has not.
+const maxListed = 5
+
+// listed joins texts for a message, the first of them if there are many.
+func listed(texts []string, separator string) string {
+	if more := len(texts) - maxListed; more > 0 {
+		return fmt.Sprintf("%s%sand %d more", strings.Join(texts[:maxListed], separator), separator, more)
+	}
+	return strings.Join(texts, separator)
 }
 
 // leased is a credential that a provider gives.
@@ -145,6 +161,21 @@ func keepLast(c, last credential, now time.Time) credential {
 	return c
 }
 
+// recalled is what a source gave, by what its status told and by the logins
+// that were written.
+func recalled(ref types.NamespacedName, told v1alpha1.CredentialStatus, written dockerconfig.Logins) credential {
+	c := credential{Ref: ref, Logins: dockerconfig.Logins{}}
+	for _, registry := range told.Registries {
+		if login, found := written[registry]; found {
+			c.Logins[registry] = login
+		}
+	}
+	if told.ExpiresAt != nil {
+		c.ExpiresAt = told.ExpiresAt.Time
+	}
+	return c
+}
+
 // merged is what all credentials of an object amount to.
 type merged struct {
 	// Document is the dockerconfigjson; nil if there are no logins.
@@ -198,7 +229,7 @@ func noteShadowed(all []credential, shadowed []dockerconfig.Shadowed) {
 	for i, c := range all {
 		if lost := texts[c.name()]; len(lost) > 0 && c.Reason == "" {
 			all[i].Reason = v1alpha1.ReasonShadowed
-			all[i].Message = "registries that come from a source further up: " + strings.Join(lost, ", ")
+			all[i].Message = "registries that come from a source further up: " + listed(lost, ", ")
 		}
 	}
 }

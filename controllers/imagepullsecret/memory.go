@@ -24,6 +24,7 @@ type remembered struct {
 	leaseKeys   []string
 	state       state
 	broughtOut  time.Time
+	settled     bool
 }
 
 // state is what a grant's Secrets depend on.
@@ -52,11 +53,13 @@ func (m *memory) of(name string) *remembered {
 	return m.objects[name]
 }
 
-// last returns what a source gave when it last gave logins.
-func (m *memory) last(name string, ref types.NamespacedName) credential {
+// last returns what was remembered of a source, logins that it gave earlier
+// included, and whether anything was.
+func (m *memory) last(name string, ref types.NamespacedName) (last credential, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.of(name).credentials[ref]
+	last, known = m.of(name).credentials[ref]
+	return last, known && !last.Waiting
 }
 
 // remember notes what an object's sources give, and the keys of its leases.
@@ -102,6 +105,16 @@ func (m *memory) bringOut(name string, s state, at time.Time) {
 	defer m.mu.Unlock()
 	r := m.of(name)
 	r.state, r.broughtOut = s, at
+}
+
+// settle tells whether an object's state was known fully once since the
+// process began; working tells whether it is not known fully now.
+func (m *memory) settle(name string, working bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.of(name)
+	r.settled = r.settled || !working
+	return r.settled
 }
 
 func (m *memory) forget(name string) {

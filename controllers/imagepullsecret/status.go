@@ -114,7 +114,7 @@ func stalling(ready verdict) bool {
 
 // working tells whether something is under way.
 func (a assessment) working() bool {
-	return a.Merged.Wait || (a.HasContent && a.Targets.Behind > 0) ||
+	return a.Merged.Wait || (a.Merged.Document != nil && a.Merged.TooLarge == "" && a.Targets.Behind > 0) ||
 		slices.ContainsFunc(a.Credentials, func(c credential) bool { return c.Waiting })
 }
 

@@ -15,7 +15,7 @@ import (
 // Execute runs the command line and returns the process's exit code: 0 if the
 // command did its work or was asked to stop by SIGTERM or SIGINT, 1 otherwise.
 func Execute(args []string) int {
-	root := newRoot(os.Stdout, os.Stderr)
+	root := NewRoot(os.Stdout, os.Stderr)
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctrl.SetupSignalHandler()); err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
@@ -24,7 +24,8 @@ func Execute(args []string) int {
 	return 0
 }
 
-func newRoot(out, errOut io.Writer) *cobra.Command {
+// NewRoot returns the whole command line, which prints to out and errOut.
+func NewRoot(out, errOut io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "imagepullsecret-operator",
 		Short: "Keeps registry credentials in every namespace that needs them",

@@ -1,6 +1,8 @@
 package credentials
 
 import (
+	"fmt"
+	"hash/fnv"
 	"time"
 
 	"github.com/imagepullsecrets/operator/providers"
@@ -24,12 +26,19 @@ const (
 	probeInterval = 10 * time.Minute
 )
 
-// renewAt returns when a login that was issued and expires at the given times
-// is to be renewed; random is in [0, 1).
-func renewAt(issued, expires time.Time, random float64) time.Time {
+// renewAt returns when the login of a key, which was issued and expires at the
+// given times, is to be renewed. A restart does not change it.
+func renewAt(key string, issued, expires time.Time) time.Time {
 	wait := float64(expires.Sub(issued)) * renewalFraction
-	wait *= 1 - jitter + 2*jitter*random
+	wait *= 1 - jitter + 2*jitter*spread(key, issued)
 	return issued.Add(max(time.Duration(wait), shortestWait))
+}
+
+// spread returns a number in [0, 1) that is evenly spread over keys and times.
+func spread(key string, issued time.Time) float64 {
+	hash := fnv.New32a()
+	fmt.Fprint(hash, key, issued.UnixNano())
+	return float64(hash.Sum32()) / (1 << 32)
 }
 
 // retryAfter returns how long to wait after the failures-th failure in a row

@@ -2,6 +2,7 @@ package credentials
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -9,23 +10,36 @@ import (
 )
 
 func TestRenewAt(t *testing.T) {
-	cases := map[string]struct {
-		life   time.Duration
-		random float64
-		want   time.Duration
-	}{
-		"half of its life":                    {12 * time.Hour, 0.5, 6 * time.Hour},
-		"a tenth earlier at most":             {10 * time.Hour, 0, 4*time.Hour + 30*time.Minute},
-		"a tenth later at most":               {10 * time.Hour, 1, 5*time.Hour + 30*time.Minute},
-		"never at once":                       {time.Second, 0.5, shortestWait},
-		"even if it has expired when it came": {-time.Hour, 0.5, shortestWait},
+	cases := map[string]struct{ life, earliest, latest time.Duration }{
+		"half of its life, a tenth earlier or later at most": {10 * time.Hour, 4*time.Hour + 30*time.Minute, 5*time.Hour + 30*time.Minute},
+		"never at once":                       {time.Second, shortestWait, shortestWait},
+		"even if it has expired when it came": {-time.Hour, shortestWait, shortestWait},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := renewAt(start, start.Add(c.life), c.random).Sub(start); got != c.want {
-				t.Errorf("after %s, want %s", got, c.want)
+			for _, key := range []string{"a", "b", "c", "d", "e"} {
+				got := renewAt(key, start, start.Add(c.life))
+				if wait := got.Sub(start); wait < c.earliest || wait > c.latest {
+					t.Errorf("%s: after %s, want %s to %s", key, wait, c.earliest, c.latest)
+				}
+				if again := renewAt(key, start, start.Add(c.life)); !again.Equal(got) {
+					t.Errorf("%s: %s and then %s", key, got, again)
+				}
 			}
 		})
+	}
+}
+
+// Leases that were taken together are not renewed together.
+func TestRenewalsAreSpread(t *testing.T) {
+	var tenths [10]int
+	for i := range 1000 {
+		tenths[int(spread(fmt.Sprint("key-", i), start)*10)]++
+	}
+	for tenth, count := range tenths {
+		if count < 50 || count > 150 {
+			t.Errorf("%d of 1000 renewals in tenth %d", count, tenth)
+		}
 	}
 }
 

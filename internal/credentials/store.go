@@ -147,7 +147,7 @@ func (s *Store) load(ctx context.Context, saved Saved) {
 			lease: Lease{
 				Credential:   &lease.Credential,
 				IssuedAt:     lease.IssuedAt,
-				NextExchange: renewAt(lease.IssuedAt, lease.Credential.ExpiresAt, s.random()),
+				NextExchange: renewAt(key, lease.IssuedAt, lease.Credential.ExpiresAt),
 				AskedAt:      now,
 			},
 			lastUse: now,
@@ -225,7 +225,7 @@ func (s *Store) succeed(key string, credential providers.Credential, issuedAt ti
 	now, e := s.clock.Now(), s.entries[key]
 	e.inFlight, e.failures = false, 0
 	e.lease.Credential, e.lease.IssuedAt, e.lease.Err = &credential, issuedAt, nil
-	e.lease.NextExchange = renewAt(issuedAt, credential.ExpiresAt, s.random())
+	e.lease.NextExchange = renewAt(key, issuedAt, credential.ExpiresAt)
 	var expired []string
 	for key, other := range s.entries {
 		if other.lease.Credential != nil && !other.validAt(now) {

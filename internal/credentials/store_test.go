@@ -112,6 +112,11 @@ func (w world) giving(key string, life time.Duration, count *int) fakeProvider {
 	}}
 }
 
+// renewal is when a lease is to be renewed.
+func (w world) renewal(key string, issued time.Time, life time.Duration) time.Time {
+	return renewAt(key, issued, issued.Add(life))
+}
+
 func failing(key string, err error) fakeProvider {
 	return fakeProvider{key: key, fetch: func(context.Context) (providers.Credential, error) { return providers.Credential{}, err }}
 }
@@ -126,10 +131,10 @@ func TestALeaseIsTakenOnceAndRenewedAtHalfItsLife(t *testing.T) {
 	w.Lease(provider)
 	w.wait(t, "k")
 	lease := w.Lease(provider)
-	if lease.Credential == nil || lease.Err != nil || !lease.NextExchange.Equal(start.Add(30*time.Minute)) || !lease.IssuedAt.Equal(start) {
+	if lease.Credential == nil || lease.Err != nil || !lease.NextExchange.Equal(w.renewal("k", start, time.Hour)) || !lease.IssuedAt.Equal(start) {
 		t.Errorf("lease is %+v", lease)
 	}
-	w.clock.Step(30*time.Minute - time.Second)
+	w.clock.SetTime(w.renewal("k", start, time.Hour).Add(-time.Second))
 	w.Lease(provider)
 	if fetches != 1 {
 		t.Errorf("%d exchanges before half its life", fetches)
@@ -149,7 +154,7 @@ func TestAFailureLeavesAValidLoginAndIsRetried(t *testing.T) {
 	var fetches int
 	w.Lease(w.giving("k", time.Hour, &fetches))
 	w.wait(t, "k")
-	w.clock.Step(30 * time.Minute)
+	w.clock.SetTime(w.renewal("k", start, time.Hour))
 	broken := failing("k", errors.New("boom"))
 	w.Lease(broken)
 	w.wait(t, "k")
@@ -195,7 +200,7 @@ func TestLeasesOutliveARestart(t *testing.T) {
 	again.clock.SetTime(start.Add(time.Minute))
 	again.run(t)
 	lease := again.Lease(again.giving("k", time.Hour, &fetches))
-	if lease.Credential == nil || fetches != 1 || !lease.NextExchange.Equal(start.Add(30*time.Minute)) || string(again.HashKey()) != "key" {
+	if lease.Credential == nil || fetches != 1 || !lease.NextExchange.Equal(again.renewal("k", start, time.Hour)) || string(again.HashKey()) != "key" {
 		t.Errorf("after the restart: %+v after %d exchanges", lease, fetches)
 	}
 }

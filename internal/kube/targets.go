@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/internal/dockerconfig"
 )
 
 var (
@@ -87,6 +88,17 @@ func (t *Targets) Get(ctx context.Context, key types.NamespacedName) (*metav1.Pa
 		return nil, err
 	}
 	return secret, nil
+}
+
+// Logins reads the logins that stand in a target Secret. The error is the API
+// server's, or says why they can't be read.
+func (t *Targets) Logins(ctx context.Context, key types.NamespacedName) (dockerconfig.Logins, error) {
+	secret, err := t.secrets.Secrets(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	logins, _, err := dockerconfig.Parse(secret.Data[corev1.DockerConfigJsonKey])
+	return logins, err
 }
 
 // Delete removes a Secret if it is still the one of that UID. That it is gone,

@@ -112,10 +112,38 @@ func (b *bench) newWorld(ctx context.Context, n int) (_ *world, err error) {
 	if err := w.observe(ctx); err != nil {
 		return w, err
 	}
+	if err := w.awaitGarbageCollector(ctx); err != nil {
+		return w, err
+	}
 	if err := w.startOperator(ctx); err != nil {
 		return w, err
 	}
 	return w, w.quiet(ctx)
+}
+
+// awaitGarbageCollector waits until the garbage collector knows of
+// ImagePullSecrets, for which it looks twice a minute. Before that it retries
+// everything that they own, ten objects a second, for minutes.
+func (w *world) awaitGarbageCollector(ctx context.Context) error {
+	return w.progress.during("waiting until the garbage collector knows ImagePullSecrets", w.made.describe, func() error {
+		owner := &v1alpha1.ImagePullSecret{ObjectMeta: metav1.ObjectMeta{Name: "probe"}}
+		owner.Spec.Target.Secret.Name = plainSecret
+		if err := w.objects.Create(ctx, owner); err != nil {
+			return err
+		}
+		probing := &plainClient{api: w.admin, owner: owner}
+		if err := probing.apply(ctx, home, 0); err != nil {
+			return err
+		}
+		if _, err := w.made.await(ctx, w.made.all(1)); err != nil {
+			return err
+		}
+		if err := w.objects.Delete(ctx, owner); err != nil {
+			return err
+		}
+		_, err := w.made.await(ctx, w.made.all(0))
+		return err
+	})
 }
 
 // connect makes the clients, none of which limits its own rate.

@@ -25,7 +25,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"a source Secret of a type for something else": {"defaultSecret: {enabled: true, type: Opaque}", "at '/defaultSecret/type': value must be one of"},
 		"no workers":                                   {"targetWorkers: 0", "minimum"},
 		"a resync interval without unit":               {`resyncInterval: "10"`, "does not match pattern"},
-		"an unknown log level":                         {"log: {level: loud}", "value must be one of"},
+		"an unknown log level":                         {"log: {level: loud}", "at '/log/level'"},
 		"an environment variable without a name":       {"extraEnv: [{value: x}]", "missing property 'name'"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
@@ -54,8 +54,8 @@ func TestValuesOfIMPS(t *testing.T) {
 		if want := "ghcr.io/imagepullsecrets/operator:v"; !strings.HasPrefix(container.Image, want) {
 			t.Errorf("image %s, want %s…: IMPS's image knows none of our arguments", container.Image, want)
 		}
-		if !slices.Contains(container.Args, "--log-level=warn") {
-			t.Errorf("log level warning did not become warn: %q", container.Args)
+		if !slices.Contains(container.Args, "--log-level=info") {
+			t.Errorf("log level warning did not become info: %q", container.Args)
 		}
 		if want := (corev1.EnvVar{Name: "HTTPS_PROXY", Value: "http://proxy.example:3128"}); !slices.Contains(container.Env, want) {
 			t.Errorf("env lacks %v: %v", want, container.Env)

@@ -41,6 +41,12 @@ type values struct {
 	Image                       string
 }
 
+// masked are the values without what is secret.
+func (v values) masked() values {
+	v.SecretKey, v.Password = "(secret)", "(secret)"
+	return v
+}
+
 // manifest returns a file of manifests with its values filled in.
 func manifest(name string, v values) (string, error) {
 	parsed, err := template.ParseFS(manifestFiles, "manifests/"+name)
@@ -68,11 +74,7 @@ func (s *story) apply(ctx context.Context, name string, v values) (time.Time, er
 
 // showAndApply is apply for what a person is to see, but for its secrets.
 func (s *story) showAndApply(ctx context.Context, name string, v values) (time.Time, error) {
-	shown := v
-	if shown.Password != "" {
-		shown.SecretKey, shown.Password = "(secret)", "(secret)"
-	}
-	text, err := manifest(name, shown)
+	text, err := manifest(name, v.masked())
 	if err != nil {
 		return time.Time{}, err
 	}

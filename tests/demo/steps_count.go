@@ -24,8 +24,21 @@ func (s *story) count(ctx context.Context) error {
 	applied := total(metrics, "imagepullsecret_target_writes_total", `operation="apply"`, `result="success"`)
 	deleted := total(metrics, "imagepullsecret_target_writes_total", `operation="delete"`, `result="success"`)
 	failed := total(metrics, "imagepullsecret_target_writes_total") - applied - deleted
-	s.noted("Secret writes of the operator: %.0f applied, %.0f deleted, %.0f refused", applied, deleted, failed)
+	s.noted("the operator wrote Secrets %.0f times (the watch saw %d changes), deleted %.0f, was refused %.0f times",
+		applied, s.changes(), deleted, failed)
 	return s.checkSilence(metrics)
+}
+
+// changes counts the changes of target Secrets that left them complete: all
+// but the tampering.
+func (s *story) changes() int {
+	var changes int
+	for _, seen := range s.witness.seen(0) {
+		if seen.secret.Name == targetName && complete(seen) {
+			changes++
+		}
+	}
+	return changes
 }
 
 // checkSilence looks for every secret of the story where none may be.

@@ -16,7 +16,7 @@ import (
 
 // collectionPatience is for the garbage collector, which looks for new kinds
 // of objects, such as ours, every 30 seconds only.
-const collectionPatience = 90 * time.Second
+const collectionPatience = 2 * time.Minute
 
 // deleteObject is step 9.
 func (s *story) deleteObject(ctx context.Context) error {
@@ -29,7 +29,8 @@ func (s *story) deleteObject(ctx context.Context) error {
 		return err
 	}
 	s.show("$ kubectl delete imps " + objectName)
-	s.say("Kubernetes' garbage collector removes what it owned; it may first have to learn of the new kind (up to 30 s).")
+	s.say("Kubernetes' garbage collector removes what it owned. It looks for newly installed kinds every 30 s")
+	s.say("only, and tries ever less often what it could not decide till then; later deletions take no time.")
 	since := s.witness.now()
 	if err := s.api.Delete(ctx, object); err != nil {
 		return fmt.Errorf("delete the ImagePullSecret: %w", err)

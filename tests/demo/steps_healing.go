@@ -49,7 +49,7 @@ func (s *story) overwrite(ctx context.Context, namespace string) error {
 	if healed.secret.UID != original.UID {
 		return unmet{expected: "the Secret to be healed in place", seen: "another Secret (its UID differs)"}
 	}
-	s.saw(healed.at.Sub(at), "%s: overwritten logins healed, in place", namespace)
+	s.saw(healed.at.Sub(at), "%s: the overwritten Secret was healed, in place", namespace)
 	return nil
 }
 
@@ -72,7 +72,7 @@ func (s *story) deleteOne(ctx context.Context, namespace string) error {
 	if err != nil {
 		return err
 	}
-	s.saw(back.at.Sub(at), "%s: deleted Secret is back", namespace)
+	s.saw(back.at.Sub(at), "%s: the deleted Secret was back", namespace)
 	return nil
 }
 

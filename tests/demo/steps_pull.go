@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -47,6 +48,7 @@ func (s *story) pullImages(ctx context.Context) error {
 	}
 	s.say(fmt.Sprintf("With nothing but the Secret in %s, over HTTPS, as a container runtime does it:", namespace))
 	for _, image := range []string{ecrImage, staticImage} {
+		s.say(image)
 		var digest string
 		took, err := timed(func() (err error) {
 			digest, err = s.pull(ctx, image, loginsOf(secret))
@@ -55,12 +57,18 @@ func (s *story) pullImages(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.saw(took, "%s: manifest %s…", image, digest[:len("sha256:")+12])
+		s.saw(took, "%s: got the manifest, %s…", shortly(image), digest[:len("sha256:")+12])
 		if err := s.expectRefusal(ctx, image, keychain{}, "without the Secret"); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// shortly names an image without its registry.
+func shortly(image string) string {
+	_, repository, _ := strings.Cut(image, "/")
+	return repository
 }
 
 // expectRefusal tries a pull that must not succeed.
@@ -73,7 +81,7 @@ func (s *story) expectRefusal(ctx context.Context, image string, logins keychain
 	if refused, ok := errors.AsType[*transport.Error](err); !ok || refused.StatusCode != http.StatusUnauthorized {
 		return unmet{expected: expected, seen: err.Error()}
 	}
-	s.noted("%s: %d %s %s", image, http.StatusUnauthorized, http.StatusText(http.StatusUnauthorized), with)
+	s.noted("%s: %d %s %s", shortly(image), http.StatusUnauthorized, http.StatusText(http.StatusUnauthorized), with)
 	return nil
 }
 

@@ -22,7 +22,8 @@ type ecrToken struct {
 	secrets          map[string]corev1.Secret // by namespace
 }
 
-const timeOfDay = "15:04:05"
+// clock writes a time of day as the API server writes times, in UTC.
+func clock(t time.Time) string { return t.UTC().Format("15:04:05Z") }
 
 // renewToken is step 7.
 func (s *story) renewToken(ctx context.Context) error {
@@ -32,14 +33,14 @@ func (s *story) renewToken(ctx context.Context) error {
 	}
 	since := s.witness.now()
 	s.cloud.SetTokenLifetime(realTokenLifetime)
-	s.say(fmt.Sprintf("Tokens issued from now on live %s again, as AWS's do.", realTokenLifetime))
+	s.say(fmt.Sprintf("Tokens issued from now on live %.0f h again, as AWS's do.", realTokenLifetime.Hours()))
 	s.noted("the token in use expires at %s, its renewal is planned for %s",
-		old.expires.Local().Format(timeOfDay), old.renewal.Local().Format(timeOfDay))
+		clock(old.expires), clock(old.renewal))
 
 	renewed := func(seen sighting) bool {
 		return complete(seen) && loginsOf(seen.secret)[ecrHost].Password != old.password
 	}
-	expected := fmt.Sprintf("a new token (planned for %s)", old.renewal.Local().Format(timeOfDay))
+	expected := fmt.Sprintf("a new token (planned for %s)", clock(old.renewal))
 	found, err := s.awaitSecrets(ctx, since, s.holders, expected, time.Until(old.expires)+patience, renewed)
 	if err != nil {
 		return err
@@ -56,7 +57,7 @@ func (s *story) renewToken(ctx context.Context) error {
 			seen: fmt.Sprint(current.exchanges - old.exchanges)}
 	}
 	s.noted("AWS was asked once for all %s", namespaces(len(s.holders)))
-	s.noted("the new token expires at %s", current.expires.Local().Format("2006-01-02 "+timeOfDay))
+	s.noted("the new token expires at %s", current.expires.UTC().Format(time.RFC3339))
 	return s.outliveOldToken(ctx, old, current)
 }
 
@@ -130,8 +131,8 @@ func (s *story) checkRenewal(old ecrToken, found map[string]sighting) error {
 		case seen.secret.ResourceVersion == before.ResourceVersion:
 			return unmet{expected: "another resourceVersion in " + namespace, seen: before.ResourceVersion}
 		case !seen.at.Before(old.expires):
-			return unmet{expected: "the new token in " + namespace + " before the old one's expiry at " + old.expires.Local().Format(timeOfDay),
-				seen: "it at " + seen.at.Format(timeOfDay)}
+			return unmet{expected: "the new token in " + namespace + " before the old one's expiry at " + clock(old.expires),
+				seen: "it at " + clock(seen.at)}
 		}
 		if earliest.IsZero() || seen.at.Before(earliest) {
 			earliest = seen.at
@@ -140,8 +141,8 @@ func (s *story) checkRenewal(old ecrToken, found map[string]sighting) error {
 			latest = seen.at
 		}
 	}
-	s.saw(latest.Sub(earliest), "renewed at %s in all %s, from the first to the last within", earliest.Format(timeOfDay), namespaces(len(found)))
-	s.saw(old.expires.Sub(latest), "the old token was still valid in the last of them, for")
+	s.saw(latest.Sub(earliest), "renewed at %s in all %s; from the first to the last", clock(earliest), namespaces(len(found)))
+	s.saw(old.expires.Sub(latest), "that was before the old token's expiry, with this to spare:")
 	example := s.holders[0]
 	s.noted("in place: %s has resourceVersion %s → %s, the same UID %s…", example,
 		old.secrets[example].ResourceVersion, found[example].secret.ResourceVersion, old.secrets[example].UID[:8])
@@ -155,7 +156,7 @@ func (s *story) outliveOldToken(ctx context.Context, old, current ecrToken) erro
 		return fmt.Errorf("with the old token, %s before its expiry: %w", time.Until(old.expires).Round(time.Millisecond), err)
 	}
 	s.noted("both tokens are good now: a Pod that starts meanwhile can't be unlucky")
-	expected := fmt.Sprintf("the old token's expiry (%s)", old.expires.Local().Format(timeOfDay))
+	expected := fmt.Sprintf("the old token's expiry (%s)", clock(old.expires))
 	err := s.eventually(ctx, expected, time.Until(old.expires)+patience, func(ctx context.Context) error {
 		if _, err := s.pull(ctx, ecrImage, old.logins); err == nil {
 			return errors.New("the registry still takes it")
@@ -171,6 +172,6 @@ func (s *story) outliveOldToken(ctx context.Context, old, current ecrToken) erro
 	if _, err := s.pull(ctx, ecrImage, current.logins); err != nil {
 		return fmt.Errorf("with the new token: %w", err)
 	}
-	s.noted("%s: opened by the new one", ecrImage)
+	s.noted("%s: got the manifest with the new token", shortly(ecrImage))
 	return nil
 }

@@ -18,6 +18,13 @@ import (
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 )
 
+// tokenLifetime is the shortened life of the story's first ECR tokens, and
+// realTokenLifetime what AWS gives.
+const (
+	tokenLifetime     = 20 * time.Second
+	realTokenLifetime = 12 * time.Hour
+)
+
 // applySources is step 3.
 func (s *story) applySources(ctx context.Context) error {
 	const team = "team-red"
@@ -26,8 +33,8 @@ func (s *story) applySources(ctx context.Context) error {
 		return err
 	}
 	s.cloud.SetTokenLifetime(tokenLifetime)
-	s.say(fmt.Sprintf("ECR tokens live %s instead of %s for now, so that a renewal is soon.", tokenLifetime, realTokenLifetime))
-	if _, err := s.showAndApply(ctx, "sources.yaml", cloudValues(s.key, s.passwords[0])); err != nil {
+	s.say(fmt.Sprintf("ECR tokens live %.0f s instead of %.0f h for now, so that a renewal is soon.", tokenLifetime.Seconds(), realTokenLifetime.Hours()))
+	if _, err := s.showAndApply(ctx, "sources.yaml", s.sources()); err != nil {
 		return err
 	}
 	since := s.witness.now()
@@ -42,6 +49,14 @@ func (s *story) applySources(ctx context.Context) error {
 	s.holders = append(s.holders, team)
 	s.saw(seen.at.Sub(applied), "%s got the Secret, the first AWS exchange included", team)
 	return s.awaitReady(ctx)
+}
+
+// sources fill in the manifest of the source Secrets.
+func (s *story) sources() values {
+	return values{
+		Namespace: sourceNamespace, AccessKeyID: s.key.ID, SecretKey: s.key.Secret, Account: ecrAccount, Region: ecrRegion,
+		StaticHost: staticHost, User: staticUser, Password: s.passwords[0],
+	}
 }
 
 // prepareNamespaces makes what is there before the operator is told anything.
@@ -85,7 +100,7 @@ func (s *story) awaitReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.saw(time.Since(begin), "its status says Ready in %s", namespaces(len(s.holders)))
+	s.saw(time.Since(begin), "the object's status says Ready in %s", namespaces(len(s.holders)))
 	return s.showTable(ctx)
 }
 
@@ -167,13 +182,13 @@ func (s *story) addNamespaces(ctx context.Context) error {
 		return err
 	}
 	s.holders = append(s.holders, team)
-	s.saw(seen.at.Sub(created), "%s got the Secret after its creation", team)
+	s.saw(seen.at.Sub(created), "%s got the Secret, counted from its creation", team)
 
 	slowest, err := s.addMany(ctx)
 	if err != nil {
 		return err
 	}
-	s.saw(slowest, "%d more created at the same time got it, the slowest after", furtherNamespaces)
+	s.saw(slowest, "%d more, created at the same time, got it: the slowest", furtherNamespaces)
 	return s.awaitReady(ctx)
 }
 
@@ -231,7 +246,7 @@ func (s *story) addPod(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.saw(seen.at.Sub(created), "%s got the Secret after the Pod's creation", podNamespace)
+	s.saw(seen.at.Sub(created), "%s got the Secret, counted from the Pod's creation", podNamespace)
 	return s.removePod(ctx)
 }
 
@@ -246,6 +261,6 @@ func (s *story) removePod(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.saw(seen.at.Sub(deleted), "the Secret went after the Pod's deletion")
+	s.saw(seen.at.Sub(deleted), "the Secret went with the Pod, counted from its deletion")
 	return nil
 }

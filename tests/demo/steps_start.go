@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/imagepullsecrets/operator/tests/fakecloud"
 	"github.com/imagepullsecrets/operator/tests/operator"
 )
 
@@ -131,7 +129,7 @@ func (s *story) checkRights(ctx context.Context, kubeconfig string) error {
 	if self.Status.UserInfo.Username != expected {
 		return unmet{expected: "the operator to be " + expected, seen: self.Status.UserInfo.Username}
 	}
-	s.noted("the API server knows it as %s", expected)
+	s.noted("it is %s", expected)
 
 	must, mustNot := rights()
 	may, err := ask(ctx, asOperator, must, true)
@@ -142,8 +140,9 @@ func (s *story) checkRights(ctx context.Context, kubeconfig string) error {
 	if err != nil {
 		return err
 	}
-	s.noted("it may %s", may)
-	s.noted("it may not %s", mayNot)
+	s.noted("it may do its work, and nothing else that it was tried with")
+	s.say("may:     " + may)
+	s.say("may not: " + mayNot)
 	return nil
 }
 
@@ -164,19 +163,4 @@ func ask(ctx context.Context, as client.Client, rights []right, expected bool) (
 		list = append(list, r.String())
 	}
 	return strings.Join(list, ", "), nil
-}
-
-// tokenLifetime is the shortened life of the story's first ECR tokens, and
-// realTokenLifetime what AWS gives.
-const (
-	tokenLifetime     = 20 * time.Second
-	realTokenLifetime = 12 * time.Hour
-)
-
-// cloudValues fill in the manifest of the sources.
-func cloudValues(key fakecloud.AccessKey, password string) values {
-	return values{
-		Namespace: sourceNamespace, AccessKeyID: key.ID, SecretKey: key.Secret, Account: ecrAccount, Region: ecrRegion,
-		StaticHost: staticHost, User: staticUser, Password: password,
-	}
 }

@@ -103,7 +103,10 @@ type unmet struct{ expected, seen string }
 // Error says both.
 func (u unmet) Error() string { return "expected " + u.expected + ", saw " + u.seen }
 
-const lastLogLines = 15
+const (
+	lastLogLines = 15
+	probeTimeout = 2 * time.Second
+)
 
 // reportFailure says what was expected, what was seen and what the operator
 // logged last.
@@ -111,6 +114,11 @@ func (s *story) reportFailure(err error) {
 	s.failed(fmt.Sprintf("step %d did not happen", s.step), err)
 	if s.operator == nil {
 		return
+	}
+	ctx, cancel := context.WithTimeout(s.lifetime, probeTimeout)
+	defer cancel()
+	if _, _, err := s.operator.Probe(ctx, "/healthz"); err != nil {
+		s.say("The operator does not answer any more: " + err.Error())
 	}
 	lines := strings.Split(strings.TrimSpace(s.operator.Log()), "\n")
 	s.say("The operator's last log lines:")
@@ -138,7 +146,7 @@ func (s *story) eventually(ctx context.Context, expected string, patience time.D
 			}
 			select {
 			case <-ctx.Done():
-				return unmet{expected: fmt.Sprintf("%s within %s", expected, patience), seen: last.Error()}
+				return unmet{expected: fmt.Sprintf("%s within %s", expected, inWords(patience)), seen: last.Error()}
 			case <-poll.C:
 			}
 		}

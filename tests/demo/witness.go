@@ -152,11 +152,18 @@ func (s *story) awaitSecrets(ctx context.Context, since int, namespaces []string
 	})
 	if err != nil && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return found, unmet{
-			expected: fmt.Sprintf("%s within %s in all of %d namespaces", expected, patience, len(namespaces)),
+			expected: fmt.Sprintf("%s within %s in %s", expected, inWords(patience), inAll(len(namespaces))),
 			seen:     fmt.Sprintf("it in %d; %s", len(namespaces)-len(missing), s.witness.latest(missing[0])),
 		}
 	}
 	return found, err
+}
+
+func inAll(count int) string {
+	if count == 1 {
+		return namespaces(count)
+	}
+	return "all of " + namespaces(count)
 }
 
 func without(namespaces []string, found map[string]sighting) []string {

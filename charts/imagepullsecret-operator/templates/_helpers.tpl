@@ -49,8 +49,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{- /* IMPS's log levels in our words. */ -}}
 {{- define "imagepullsecret-operator.logLevel" -}}
-{{- $level := default "info" .Values.log.level }}
-{{- get (dict "panic" "error" "fatal" "error" "warning" "warn" "trace" "debug") $level | default $level }}
+{{- $level := default "info" .Values.log.level | toString }}
+{{- get (dict "panic" "error" "fatal" "error" "warn" "info" "warning" "info" "trace" "debug") $level | default $level }}
 {{- end }}
 
 {{- /* What no schema can say. */ -}}
