@@ -74,7 +74,7 @@ func announce(normal bool, reason, note string) announcement {
 	if normal {
 		kind = corev1.EventTypeNormal
 	}
-	return announcement{Type: kind, Reason: reason, Note: note[:min(len(note), longestNote)]}
+	return announcement{Type: kind, Reason: reason, Note: cut(note, longestNote)}
 }
 
 func fine(c v1alpha1.CredentialStatus) bool {

@@ -182,9 +182,18 @@ func commonReason(failures []v1alpha1.FailingTarget) string {
 func set(status *v1alpha1.ImagePullSecretStatus, generation int64, condition string, v verdict) {
 	const longest = 32768 // metav1.Condition's own limit
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-		Type: condition, Status: v.Status, Reason: v.Reason, Message: v.Message[:min(len(v.Message), longest)],
+		Type: condition, Status: v.Status, Reason: v.Reason, Message: cut(v.Message, longest),
 		ObservedGeneration: generation,
 	})
+}
+
+// cut shortens a text to a number of bytes, and not inside a letter: what is
+// read back would not equal what was written.
+func cut(text string, longest int) string {
+	if len(text) <= longest {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longest], "")
 }
 
 func setIf(status *v1alpha1.ImagePullSecretStatus, generation int64, condition string, is bool, reason, message string) {

@@ -29,6 +29,7 @@ type settings struct {
 	samples    int
 	idle       time.Duration
 	huge       bool
+	binary     string
 }
 
 // figures are the names that -only takes.
@@ -75,6 +76,7 @@ func parse(arguments []string) (settings, error) {
 	flags.IntVar(&s.rounds, "rounds", 3, "rounds of each comparison; the median counts")
 	flags.IntVar(&s.samples, "samples", 200, "new namespaces of each kind whose latency is measured")
 	flags.DurationVar(&s.idle, "idle", 2*time.Minute, "how long to watch the operator idle")
+	flags.StringVar(&s.binary, "binary", "", "measure this operator, such as one built to be profiled, instead of building one")
 	flags.BoolVar(&s.huge, "huge", false, "measure memory beside 100,000 foreign Secrets too")
 	if err := flags.Parse(arguments); err != nil {
 		return s, err

@@ -27,9 +27,12 @@ type bench struct {
 	binary    string
 }
 
-// newBench builds the operator as `make build` does.
+// newBench builds the operator as `make build` does, unless it is given one.
 func newBench(ctx context.Context, s settings, results *table) (*bench, error) {
-	b := &bench{settings: s, results: results, progress: newProgress(os.Stderr)}
+	b := &bench{settings: s, results: results, progress: newProgress(os.Stderr), binary: s.binary}
+	if b.binary != "" {
+		return b, nil
+	}
 	var err error
 	if b.directory, err = os.MkdirTemp("", "bench-"); err != nil {
 		return nil, err
@@ -49,7 +52,11 @@ func newBench(ctx context.Context, s settings, results *table) (*bench, error) {
 	return b, nil
 }
 
-func (b *bench) close() { _ = os.RemoveAll(b.directory) }
+func (b *bench) close() {
+	if b.directory != "" {
+		_ = os.RemoveAll(b.directory)
+	}
+}
 
 // Names of what the measurements are made with.
 const (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -49,9 +50,9 @@ func (e *environment) interruptible(ctx context.Context) (started func() bool) {
 
 // startCluster starts the cluster, which may mean to build it first, and
 // connects to it.
-func (e *environment) startCluster(ctx context.Context, note func(string)) (err error) {
+func (e *environment) startCluster(ctx context.Context, progress io.Writer) (err error) {
 	defer e.interruptible(ctx)()
-	e.cluster, err = cluster.Start(e.lifetime, cluster.Options{Progress: noteWriter{prefix: "test cluster: ", note: note}})
+	e.cluster, err = cluster.Start(e.lifetime, cluster.Options{Progress: progress})
 	if err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func (e *environment) startCloud(ctx context.Context) (err error) {
 	return err
 }
 
-// startOperator starts a built operator as its ServiceAccount.
+// startOperatorProcess starts a built operator as its ServiceAccount.
 func (e *environment) startOperatorProcess(ctx context.Context, binary, kubeconfig string) (err error) {
 	defer e.interruptible(ctx)()
 	e.operator, err = operator.Start(e.lifetime, operator.Options{

@@ -224,14 +224,17 @@ func (p *printer) write(text string) {
 	_, _ = io.WriteString(p.out, text)
 }
 
-// noteWriter turns lines that are written to it into notes.
-type noteWriter struct {
-	prefix string // left out
-	note   func(string)
-}
+// clusterProgress passes on what the cluster tells while it starts: how far
+// it is as a note, what a person is to know as a line.
+type clusterProgress struct{ say, note func(string) }
 
 // Write takes one line and never fails.
-func (w noteWriter) Write(line []byte) (int, error) {
-	w.note(strings.TrimPrefix(strings.TrimSpace(string(line)), w.prefix))
+func (p clusterProgress) Write(line []byte) (int, error) {
+	text := strings.TrimPrefix(strings.TrimSpace(string(line)), "test cluster: ")
+	if strings.HasPrefix(text, "building Kubernetes: ") || strings.HasPrefix(text, "ready ") {
+		p.note(text)
+	} else {
+		p.say(text)
+	}
 	return len(line), nil
 }

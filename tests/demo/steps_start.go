@@ -15,7 +15,9 @@ import (
 // bringUp is step 1.
 func (s *story) bringUp(ctx context.Context) error {
 	took, err := timed(func() error {
-		return s.during("starting Kubernetes", func(note func(string)) error { return s.startCluster(ctx, note) })
+		return s.during("starting Kubernetes", func(note func(string)) error {
+			return s.startCluster(ctx, clusterProgress{say: s.say, note: note})
+		})
 	})
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -743,7 +744,8 @@ func TestBadSelectorsByTheHundredAreToldInShort(t *testing.T) {
 		t.Run(sentence, func(t *testing.T) {
 			label := unique("label")
 			selected := namespace(t, label, "yes")
-			made := newObject("pull", label, staticSource(t, selected, goodRegistry))
+			ref := staticSource(t, selected, goodRegistry)
+			made := newObject("pull", label, ref)
 			made.Spec.Target.Namespaces.Names = slices.Repeat([]string{"[" + strings.Repeat("ä", 200)}, 1000)
 			made.Spec.Target.Namespaces.Names[0] += shift
 			create(t, made)
@@ -752,9 +754,14 @@ func TestBadSelectorsByTheHundredAreToldInShort(t *testing.T) {
 			expectWarning(t, made.Name, v1alpha1.ReasonInvalidSelector, "spec.target.namespaces.names[0]")
 			expectOthersServed(t)
 			settled := get(t, made.Name)
+			changeSource(t, ref, map[string]string{"note": "a key that does not matter, but makes the operator look"})
 			expectOthersServed(t)
-			if now := get(t, made.Name); now.ResourceVersion != settled.ResourceVersion {
-				t.Error("the status is written again and again")
+			now := get(t, made.Name)
+			if now.ResourceVersion != settled.ResourceVersion {
+				t.Error("a status that has not changed was written again")
+			}
+			if told := fmt.Sprint(now.Status, eventsAbout(t, made.Name)); strings.ContainsRune(told, utf8.RuneError) {
+				t.Error("a letter was cut in two")
 			}
 		})
 	}
