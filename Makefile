@@ -75,11 +75,16 @@ lint: bin/golangci-lint bin/helm bin/helm3 ## Lint the Go code and the chart.
 ##@ Test
 
 .PHONY: test
-test: ## Run every test that needs no root, in both modules. ARGS="-run TestX -v"
+test: prepare ## Run every test that needs no root, in both modules. ARGS="-run TestX -v"
 	@status=0; \
 	go test $(ARGS) ./... || status=1; \
-	(cd tests && go test $(ARGS) ./...) || status=1; \
+	(cd tests && go test -timeout 30m $(ARGS) ./...) || status=1; \
 	exit $$status
+
+# The tests' Kubernetes is compiled before them, and shows its progress.
+.PHONY: prepare
+prepare: bin/helm bin/helm3 bin/kustomize
+	@cd tests && go run ./cluster/prepare
 
 .PHONY: cover
 cover: ## Run the tests and write coverage/index.html.

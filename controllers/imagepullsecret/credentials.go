@@ -14,6 +14,7 @@ import (
 	"github.com/imagepullsecrets/operator/internal/credentials"
 	"github.com/imagepullsecrets/operator/internal/dockerconfig"
 	"github.com/imagepullsecrets/operator/internal/kube"
+	"github.com/imagepullsecrets/operator/internal/rights"
 	"github.com/imagepullsecrets/operator/providers"
 )
 
@@ -55,7 +56,7 @@ func unread(ref types.NamespacedName, err error) credential {
 	case apierrors.IsForbidden(err):
 		c.Reason = v1alpha1.ReasonSourceForbidden
 		c.Message = fmt.Sprintf("the operator may not read Secret %s: add to a Role of its ServiceAccount in namespace %s the rule %s",
-			ref, ref.Namespace, kube.SourceRule(ref.Name))
+			ref, ref.Namespace, rights.ForSource(ref.Name))
 	default:
 		c.Reason, c.Message = v1alpha1.ReasonUnavailable, fmt.Sprintf("reading Secret %s: %v", ref, err)
 	}

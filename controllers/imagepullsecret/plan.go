@@ -11,7 +11,7 @@ import (
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/internal/grant"
-	"github.com/imagepullsecrets/operator/internal/kube"
+	"github.com/imagepullsecrets/operator/internal/rights"
 	"github.com/imagepullsecrets/operator/internal/selector"
 )
 
@@ -67,5 +67,5 @@ func refusedName(name string, allowed []string) string {
 	}
 	return fmt.Sprintf("this operator keeps only Secrets named %s, and %q is not among them: "+
 		"add it to --target-secret-names (chart: rbac.targetSecretNames), and to its ClusterRole the rule %s",
-		strings.Join(allowed, ", "), name, kube.TargetRule(name))
+		strings.Join(allowed, ", "), name, rights.ForTarget(name))
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
 	"github.com/imagepullsecrets/operator/internal/metrics"
+	"github.com/imagepullsecrets/operator/internal/rights"
 )
 
 // revisit is when a Secret is looked at again that could not be written for a
@@ -250,7 +251,7 @@ func resultOf(err error) string {
 	switch {
 	case err == nil:
 		return "success"
-	case kube.IsMissingRight(err):
+	case rights.Missing(err):
 		return "forbidden"
 	default:
 		return "error"

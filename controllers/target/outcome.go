@@ -8,7 +8,7 @@ import (
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/internal/grant"
-	"github.com/imagepullsecrets/operator/internal/kube"
+	"github.com/imagepullsecrets/operator/internal/rights"
 )
 
 const (
@@ -25,10 +25,10 @@ func (c *Controller) outcome(key types.NamespacedName, err error) (grant.Outcome
 		return grant.Outcome{State: grant.Pending}, nil
 	case namespaceEnding(err):
 		return grant.Outcome{State: grant.Pending}, nil
-	case kube.IsMissingRight(err):
+	case rights.Missing(err):
 		failing.Reason = v1alpha1.ReasonTargetForbidden
 		failing.Message = fmt.Sprintf("the operator may not write Secret %s: add to a ClusterRole of its ServiceAccount the rule %s",
-			key, kube.TargetRule(key.Name))
+			key, rights.ForTarget(key.Name))
 		return failing, nil
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsRequestEntityTooLargeError(err):
 		failing.Message = fmt.Sprintf("the API server refuses Secret %s: %v", key, err)

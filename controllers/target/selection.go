@@ -13,6 +13,7 @@ import (
 
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
+	"github.com/imagepullsecrets/operator/internal/rights"
 	"github.com/imagepullsecrets/operator/internal/selector"
 )
 
@@ -97,7 +98,7 @@ func (c *Controller) WatchPods(ctx context.Context, needed bool) error {
 	defer cancel()
 	informer, err := c.Cache.GetInformer(ctx, kube.PodMetadata(), cache.BlockUntilSynced(true))
 	if err != nil {
-		return fmt.Errorf("watching Pods: %w; the operator needs the rule %s", err, kube.PodRule)
+		return fmt.Errorf("watching Pods: %w; the operator needs the rule %s", err, rights.ForPods)
 	}
 	if _, err := informer.AddEventHandler(podEvents{c}); err != nil {
 		return fmt.Errorf("watching Pods: %w", err)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -30,14 +31,10 @@ func main() {
 }
 
 func writePage(path string, write func(io.Writer) error) error {
-	file, err := os.Create(path)
-	if err != nil {
+	var page bytes.Buffer
+	page.WriteString("<!-- Written by `make generate`; change the code instead. -->\n")
+	if err := write(&page); err != nil {
 		return err
 	}
-	defer file.Close()
-	fmt.Fprintln(file, "<!-- Written by `make generate`; change the code instead. -->")
-	if err := write(file); err != nil {
-		return err
-	}
-	return file.Close()
+	return os.WriteFile(path, page.Bytes(), 0o600)
 }

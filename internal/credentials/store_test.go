@@ -174,7 +174,7 @@ func TestAFailureLeavesAValidLoginAndIsRetried(t *testing.T) {
 func TestAnExchangeThatHangsDelaysNoOther(t *testing.T) {
 	w := newWorld(t, &fakePersister{}).run(t)
 	release := make(chan struct{})
-	w.Lease(fakeProvider{key: "slow", fetch: func(ctx context.Context) (providers.Credential, error) {
+	w.Lease(fakeProvider{key: "slow", fetch: func(context.Context) (providers.Credential, error) {
 		<-release
 		return providers.Credential{}, errors.New("too late")
 	}})

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"k8s.io/client-go/util/workqueue"
@@ -32,10 +33,13 @@ func (q *Queue) Add(options priorityqueue.AddOpts, requests ...reconcile.Request
 // Start takes the queue of the controller that q is a source of; it is a
 // controller-runtime source.Func.
 func (q *Queue) Start(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	prioritised, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request])
+	if !ok {
+		return fmt.Errorf("the controller's queue is a %T, which knows no priorities", queue)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	// controller-runtime makes no other kind of queue unless told to.
-	q.queue = queue.(priorityqueue.PriorityQueue[reconcile.Request])
+	q.queue = prioritised
 	for _, add := range q.waiting {
 		add()
 	}

@@ -109,12 +109,13 @@ func (s *Sources) Get(ref types.NamespacedName) (*corev1.Secret, error) {
 	if w == nil {
 		return nil, ErrNotWatchedYet
 	}
-	object, found, err := w.informer.GetStore().GetByKey(ref.String())
+	object, _, err := w.informer.GetStore().GetByKey(ref.String())
+	secret, found := object.(*corev1.Secret)
 	switch {
 	case err != nil:
 		return nil, err
 	case found:
-		return object.(*corev1.Secret), nil
+		return secret, nil
 	case w.lastError() != nil:
 		return nil, w.lastError()
 	case !w.informer.HasSynced():

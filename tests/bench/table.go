@@ -86,6 +86,13 @@ func (t *table) below(figure string, n int, what string, value, target float64, 
 	})
 }
 
+// atMost adds a count that has a limit.
+func (t *table) atMost(figure string, n int, what string, value, target int) {
+	t.rows = append(t.rows, row{
+		figure, n, what, fmt.Sprint(value), fmt.Sprintf("≤ %d", target), within(float64(value), float64(target)), "",
+	})
+}
+
 // exactly adds a promise: a number that must be what it is.
 func (t *table) exactly(figure string, n int, what string, value, want int) {
 	t.exactlyWith(figure, n, what, value, want, "")

@@ -77,6 +77,17 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	return startWith(ctx, o, cache, records{dir: filepath.Join(cache, "running")})
 }
 
+// Prepare builds Kubernetes if needed, as the first Start does, and starts
+// nothing. progress is as in Options.
+func Prepare(ctx context.Context, progress io.Writer) error {
+	cache, err := cacheDir()
+	if err != nil {
+		return err
+	}
+	_, err = findCommands(ctx, cache, newProgress(progress))
+	return err
+}
+
 // startWith is Start with the directories that a test wants of its own.
 func startWith(ctx context.Context, o Options, cache string, running records) (*Cluster, error) {
 	progress := newProgress(o.Progress)

@@ -17,7 +17,7 @@ const (
 
 // The library creates access controllers by name only, so there is one name for
 // those of all clouds.
-func init() {
+func init() { //nolint:gochecknoinits // the library takes access controllers in no other way
 	err := auth.Register(authName, func(parameters map[string]any) (auth.AccessController, error) {
 		controller, ok := parameters[authParameter].(auth.AccessController)
 		if !ok {

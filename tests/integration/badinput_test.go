@@ -214,14 +214,17 @@ func expectSaying(t *testing.T, name, condition, reason string, says ...string) 
 	}
 }
 
-// expectWell checks that a source, by its place in the spec, gives logins for
+// expectWell waits until a source, by its place in the spec, gives logins for
 // exactly these registries.
 func expectWell(t *testing.T, name string, place int, registries ...string) {
 	t.Helper()
-	credential := get(t, name).Status.Credentials[place]
-	if credential.Ready != metav1.ConditionTrue || !equality.Semantic.DeepEqual(credential.Registries, registries) {
-		t.Errorf("the status of source %d is %+v", place, credential)
-	}
+	eventually(t, fmt.Sprintf("source %d of %s in use", place, name), func() error {
+		credential := get(t, name).Status.Credentials[place]
+		if credential.Ready != metav1.ConditionTrue || !slices.Equal(credential.Registries, registries) {
+			return fmt.Errorf("its status is %+v", credential)
+		}
+		return nil
+	})
 }
 
 // expectWarning waits until a warning about an object has a reason and words.
@@ -881,11 +884,14 @@ func expectConflict(t *testing.T, name string, stood *corev1.Secret, says string
 	expectSaying(t, name, v1alpha1.ConditionTargetsReady, v1alpha1.ReasonConflict, says, fmt.Sprintf("Secret %s/%s exists", stood.Namespace, stood.Name))
 	expectSaying(t, name, v1alpha1.ConditionReady, v1alpha1.ReasonConflict, says)
 	expectWarning(t, name, v1alpha1.ReasonConflict, says)
-	status := get(t, name).Status
-	if len(status.Failing) != 1 || status.Failing[0].Namespace != stood.Namespace || status.Failing[0].Reason != v1alpha1.ReasonConflict ||
-		status.Targets != (v1alpha1.TargetCounts{Selected: 2, Ready: 1, Failing: 1}) {
-		t.Errorf("the status is %+v", status)
-	}
+	eventually(t, name+" told of one failing namespace", func() error {
+		status := get(t, name).Status
+		if len(status.Failing) != 1 || status.Failing[0].Namespace != stood.Namespace || status.Failing[0].Reason != v1alpha1.ReasonConflict ||
+			status.Targets != (v1alpha1.TargetCounts{Selected: 2, Ready: 1, Failing: 1}) {
+			return fmt.Errorf("its status is %+v", status)
+		}
+		return nil
+	})
 	expectUntouched(t, stood)
 	expectNoLeak(t, name)
 }

@@ -61,7 +61,7 @@ func runSuite(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	defer os.RemoveAll(directory)
+	defer func() { err = errors.Join(err, os.RemoveAll(directory)) }()
 	if shared.cluster, err = cluster.Start(ctx, cluster.Options{Progress: os.Stderr}); err != nil {
 		return 1, err
 	}

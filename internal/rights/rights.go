@@ -1,4 +1,6 @@
-package kube
+// Package rights knows the RBAC rules that the operator needs, for telling a
+// person which one is missing.
+package rights
 
 import (
 	"fmt"
@@ -12,9 +14,9 @@ import (
 // quota, admission and terminating namespaces answer 403 too, otherwise.
 var rbacRefusal = regexp.MustCompile(`cannot (\w+) resource "([\w/]+)"`)
 
-// IsMissingRight tells whether the API server refused a request because no
+// Missing tells whether the API server refused a request because no
 // RBAC rule allows it.
-func IsMissingRight(err error) bool {
+func Missing(err error) bool {
 	return apierrors.IsForbidden(err) && rbacRefusal.MatchString(err.Error())
 }
 
@@ -24,19 +26,19 @@ var (
 	targetVerbs = []string{"get", "list", "watch", "create", "patch", "delete"}
 )
 
-// SourceRule is the RBAC rule that lets the operator read a source Secret, as
+// ForSource returns the RBAC rule that lets the operator read a source Secret, as
 // a person would add it to a Role in that namespace.
-func SourceRule(name string) string { return rule(sourceVerbs, name) }
+func ForSource(name string) string { return rule(sourceVerbs, name) }
 
-// TargetRule is the RBAC rule that lets the operator keep Secrets of a name,
+// ForTarget returns the RBAC rule that lets the operator keep Secrets of a name,
 // as a person would add it to a ClusterRole.
-func TargetRule(name string) string { return rule(targetVerbs, name) }
+func ForTarget(name string) string { return rule(targetVerbs, name) }
 
 func rule(verbs []string, name string) string {
 	return fmt.Sprintf(`{apiGroups: [""], resources: [secrets], resourceNames: [%s], verbs: [%s]}`,
 		name, strings.Join(verbs, ", "))
 }
 
-// PodRule is the RBAC rule that lets the operator watch Pods, which selectors
+// ForPods is the RBAC rule that lets the operator watch Pods, which selectors
 // on Pods take.
-const PodRule = `{apiGroups: [""], resources: [pods], verbs: [list, watch]}`
+const ForPods = `{apiGroups: [""], resources: [pods], verbs: [list, watch]}`
