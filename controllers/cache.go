@@ -2,7 +2,10 @@ package controllers
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
@@ -126,4 +130,18 @@ func (t *targetCaches) OwnedBy(ctx context.Context, uid types.UID) ([]types.Name
 		}
 	}
 	return owned, nil
+}
+
+// inSync returns a check that fails until all caches are in sync.
+func inSync(caches []cache.Cache) healthz.Checker {
+	return func(request *http.Request) error {
+		ctx, cancel := context.WithTimeout(request.Context(), time.Second)
+		defer cancel()
+		for _, one := range caches {
+			if !one.WaitForCacheSync(ctx) {
+				return errors.New("the caches are not in sync yet")
+			}
+		}
+		return nil
+	}
 }

@@ -2,8 +2,8 @@
 package controllers
 
 import (
+	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -56,15 +56,16 @@ const (
 )
 
 // Add puts every controller on mgr, whose cache must have the shape of
-// CacheOptions, and returns the check that fails while one of them is stuck.
-func Add(mgr manager.Manager, config Config) (healthy func(*http.Request) error, err error) {
+// CacheOptions. /healthz then fails while a worker is stuck, and /readyz until
+// all caches are in sync.
+func Add(mgr manager.Manager, config Config) error {
 	core, err := corev1client.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
-		return nil, fmt.Errorf("making a client for Secrets: %w", err)
+		return fmt.Errorf("making a client for Secrets: %w", err)
 	}
 	secrets, err := newTargetCaches(mgr, config.TargetNames)
 	if err != nil {
-		return nil, fmt.Errorf("making caches for target Secrets: %w", err)
+		return fmt.Errorf("making caches for target Secrets: %w", err)
 	}
 
 	var objects *imagepullsecret.Controller // woken by what it depends on itself
@@ -92,16 +93,13 @@ func Add(mgr manager.Manager, config Config) (healthy func(*http.Request) error,
 	})
 
 	watchdog := newWatchdog(clock.RealClock{})
-	for _, add := range []error{
+	return errors.Join(
 		mgr.Add(sources), mgr.Add(leases),
 		addObjects(mgr, objects, watchdog),
 		addTargets(mgr, targets, secrets.each(), config.TargetWorkers, watchdog),
-	} {
-		if add != nil {
-			return nil, add
-		}
-	}
-	return watchdog.check, nil
+		mgr.AddHealthzCheck("workers", watchdog.check),
+		mgr.AddReadyzCheck("caches", inSync(append(secrets.each(), mgr.GetCache()))),
+	)
 }
 
 // addObjects runs the controller of ImagePullSecrets.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -166,29 +164,9 @@ func (o *managerOptions) newManager(restConfig *rest.Config) (manager.Manager, e
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
-	healthy, err := controllers.Add(mgr, controllers.Config{
+	return mgr, controllers.Add(mgr, controllers.Config{
 		Namespace: o.namespace, TargetNames: o.targetNames, PodSelectors: o.podSelectors,
 		ResyncInterval: time.Duration(o.resync), TargetWorkers: o.targetWorkers,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return mgr, addChecks(mgr, healthy)
-}
-
-// addChecks serves /healthz, which fails while a worker is stuck, and /readyz,
-// which fails until the caches are in sync.
-func addChecks(mgr manager.Manager, healthy healthz.Checker) error {
-	if err := mgr.AddHealthzCheck("workers", healthy); err != nil {
-		return err
-	}
-	return mgr.AddReadyzCheck("caches", func(request *http.Request) error {
-		ctx, cancel := context.WithTimeout(request.Context(), time.Second)
-		defer cancel()
-		if !mgr.GetCache().WaitForCacheSync(ctx) {
-			return errors.New("the caches are not in sync yet")
-		}
-		return nil
 	})
 }
 
