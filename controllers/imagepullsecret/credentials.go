@@ -3,6 +3,7 @@ package imagepullsecret
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -24,6 +25,8 @@ type credential struct {
 	Provider string
 	// Logins are usable; nil if there are none.
 	Logins dockerconfig.Logins
+	// LeftOut are the keys of logins that are there and not usable.
+	LeftOut []string
 	// ExpiresAt, IssuedAt and RenewAt are zero for logins that don't expire.
 	ExpiresAt, IssuedAt, RenewAt time.Time
 	// Waiting: there is nothing yet and no failure either. WaitingSince is
@@ -79,6 +82,7 @@ func static(ref types.NamespacedName, source providers.Source) credential {
 		texts := make([]string, len(source.Problems))
 		for i, problem := range source.Problems {
 			texts[i] = problem.String()
+			c.LeftOut = append(c.LeftOut, problem.Key)
 		}
 		c.Failed, c.Reason = true, v1alpha1.ReasonEntryLeftOut
 		c.Message = fmt.Sprintf("Secret %s: left out %s", ref, listed(texts, "; "))
@@ -148,10 +152,17 @@ func reasonOf(err error) string {
 }
 
 // keepLast returns c with the logins that its source gave before, where it
-// gives none now: a source that fails does not take its logins away.
+// gives none or unusable ones now: a source that fails does not take its
+// logins away.
 func keepLast(c, last credential, now time.Time) credential {
 	if len(last.Logins) == 0 || last.expired(now) || !(c.Failed || c.Waiting) {
 		return c
+	}
+	for _, key := range c.LeftOut {
+		if login, known := last.Logins[key]; known && len(c.Logins) > 0 {
+			c.Logins = maps.Clone(c.Logins)
+			c.Logins[key] = login
+		}
 	}
 	if len(c.Logins) == 0 {
 		c.Logins, c.ExpiresAt, c.IssuedAt, c.Waiting = last.Logins, last.ExpiresAt, last.IssuedAt, false

@@ -119,6 +119,7 @@ func TestKeepLast(t *testing.T) {
 		"one that is being read again keeps them":      {credential{Waiting: true}, good, 1},
 		"one that now gives none on purpose has none":  {credential{}, good, 0},
 		"one that gives others has those":              {credential{Logins: logins("a", "b")}, good, 2},
+		"one that left out a login keeps that one":     {credential{Logins: logins("a"), Failed: true, LeftOut: []string{"r", "never"}}, good, 2},
 		"one that gives fewer, with a failure, has so": {credential{Logins: logins("a"), Failed: true}, good, 1},
 	}
 	for name, c := range cases {

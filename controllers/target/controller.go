@@ -181,12 +181,11 @@ func (c *Controller) write(ctx context.Context, key types.NamespacedName, p plan
 			return c.outcome(key, err)
 		}
 	}
-	wanted := desired(key, p.Grant)
-	version, err := c.Writer.Apply(ctx, wanted, p.TakeOver)
-	if errors.Is(err, kube.ErrForeign) || errors.Is(err, kube.ErrForeignType) {
+	version, err := c.Writer.Apply(ctx, desired(key, p.Grant), p.TakeOver)
+	if otherType := errors.Is(err, kube.ErrOtherType); otherType || errors.Is(err, kube.ErrExists) {
 		c.Metrics.Wrote("apply", "conflict")
 		var refused string
-		version, refused, err = c.settle(ctx, key, p.Grant, wanted, errors.Is(err, kube.ErrForeignType))
+		version, refused, err = c.settle(ctx, key, p.Grant, otherType)
 		if refused != "" {
 			return grant.Outcome{State: grant.Failing, Reason: conflict, Message: refused}, nil
 		}
@@ -202,9 +201,10 @@ func (c *Controller) write(ctx context.Context, key types.NamespacedName, p plan
 	return grant.Outcome{State: grant.Held, Hash: p.Grant.Content.Hash}, nil
 }
 
-// settle deals with a Secret that someone else wrote. refused says why it was
-// left alone, if it was.
-func (c *Controller) settle(ctx context.Context, key types.NamespacedName, g *grant.Grant, wanted *corev1ac.SecretApplyConfiguration, otherType bool) (version, refused string, err error) {
+// settle deals with a Secret that exists and may be someone else's, by g's
+// conflict policy. otherType tells that it is known to be of another type.
+// refused says why it was left alone, if it was.
+func (c *Controller) settle(ctx context.Context, key types.NamespacedName, g *grant.Grant, otherType bool) (version, refused string, err error) {
 	secret, err := c.Writer.Get(ctx, key)
 	if err != nil {
 		return "", "", err
@@ -218,7 +218,11 @@ func (c *Controller) settle(ctx context.Context, key types.NamespacedName, g *gr
 	case !verdict.TakeOver:
 		return "", verdict.Message, nil
 	}
-	version, err = c.Writer.Apply(ctx, wanted, true)
+	version, err = c.Writer.Apply(ctx, desired(key, g), verdict.TakeOver)
+	if errors.Is(err, kube.ErrOtherType) && !otherType {
+		// Metadata does not tell a Secret's type; the attempt to write does.
+		return c.settle(ctx, key, g, true)
+	}
 	return version, "", err
 }
 

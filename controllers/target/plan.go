@@ -38,8 +38,11 @@ type existing struct {
 	Owners      []metav1.OwnerReference
 }
 
-// ours tells whether this operator, or IMPS before it, keeps the Secret.
-func (e existing) ours() bool { return e.Found && e.Labels[v1alpha1.LabelOwnerUID] != "" }
+// ours tells whether this operator, or IMPS before it, keeps the Secret: it is
+// labelled so, or we were the last to write its credentials.
+func (e existing) ours() bool {
+	return e.Found && (e.Intact || e.Labels[v1alpha1.LabelOwnerUID] != "")
+}
 
 // action is what is to be done about one Secret.
 type action int

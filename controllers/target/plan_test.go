@@ -144,6 +144,7 @@ func TestResolve(t *testing.T) {
 		"Fail leaves a foreign Secret alone":            {v1alpha1.ConflictFail, foreign, false, resolution{Message: "Adopt or Overwrite"}},
 		"Fail leaves one of another type alone":         {v1alpha1.ConflictFail, foreign, true, resolution{Message: "Adopt or Overwrite"}},
 		"Fail takes over our own, seen late":            {v1alpha1.ConflictFail, ours, false, resolution{TakeOver: true}},
+		"Fail takes over our own that lost its label":   {v1alpha1.ConflictFail, existing{Found: true, Intact: true}, false, resolution{TakeOver: true}},
 		"our own of another type is replaced":           {v1alpha1.ConflictFail, ours, true, resolution{Replace: true}},
 		"Adopt takes over a foreign Secret":             {v1alpha1.ConflictAdopt, foreign, false, resolution{TakeOver: true}},
 		"Adopt leaves one of another type alone":        {v1alpha1.ConflictAdopt, foreign, true, resolution{Message: "is not kubernetes.io/dockerconfigjson"}},

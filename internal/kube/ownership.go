@@ -43,16 +43,6 @@ func Intact(secret *metav1.PartialObjectMetadata) bool {
 	return false
 }
 
-// sharedWithOthers tells whether someone else wrote the same credentials.
-func sharedWithOthers(entries []metav1.ManagedFieldsEntry) bool {
-	for _, entry := range entries {
-		if entry.Manager != v1alpha1.FieldManager && entry.FieldsV1 != nil && ownsCredentials(entry.FieldsV1) {
-			return true
-		}
-	}
-	return false
-}
-
 // ownsCredentials tells whether a field set holds a Secret's .dockerconfigjson.
 func ownsCredentials(fields *metav1.FieldsV1) bool {
 	var set struct {

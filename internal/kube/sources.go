@@ -138,12 +138,14 @@ func (s *Sources) acquire(ref types.NamespacedName) {
 		AddFunc: notify, DeleteFunc: notify,
 		UpdateFunc: func(_, updated any) { notify(updated) },
 	})
-	_ = w.informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
-		// Expired watches and closed connections are mended by the reflector.
-		if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
-			w.setError(err)
-			s.changed(ref)
+	_ = w.informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
+		if !apierrors.IsForbidden(err) {
+			cache.DefaultWatchErrorHandler(ctx, r, err)
+			return
 		}
+		// Only this one lasts, and it is told in a status.
+		w.setError(err)
+		s.changed(ref)
 	})
 	var ctx context.Context
 	ctx, w.stop = context.WithCancel(context.Background())

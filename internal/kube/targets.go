@@ -3,7 +3,6 @@ package kube
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,13 +21,18 @@ import (
 )
 
 var (
-	// ErrForeign is what Targets.Apply returns where a Secret exists that
-	// someone else wrote, and it was not told to take it over.
-	ErrForeign = errors.New("a Secret that is not ours is in the way")
-	// ErrForeignType is what Targets.Apply returns where the Secret that
-	// exists is of another type, which can't be changed in place.
-	ErrForeignType = errors.New("a Secret of another type is in the way")
+	// ErrExists is what Targets.Apply returns where a Secret exists already,
+	// if it was told to create one.
+	ErrExists = errors.New("the Secret exists already")
+	// ErrOtherType is what Targets.Apply returns where the Secret that exists
+	// is of another type, which can't be changed in place.
+	ErrOtherType = errors.New("a Secret of another type is in the way")
 )
+
+// noVersion is a resource version that no Secret ever has. Server-side apply
+// takes a resource version for a precondition on what exists, and creates what
+// does not, so this makes it create or fail.
+const noVersion = "1"
 
 // Targets writes target Secrets.
 type Targets struct {
@@ -43,35 +47,26 @@ func NewTargets(secrets corev1client.SecretsGetter, live client.Reader) *Targets
 }
 
 // Apply makes a Secret what desired says, by server-side apply and in place,
-// and returns the resource version that it has then. Unless takeOver is set,
-// a Secret that someone else wrote stays as it is. The error is ErrForeign,
-// ErrForeignType, or the API server's.
+// and returns the resource version that it has then. Unless takeOver is set it
+// only creates: a Secret that exists stays as it is, whoever wrote it. The
+// error is ErrExists, ErrOtherType, or the API server's.
 func (t *Targets) Apply(ctx context.Context, desired *corev1ac.SecretApplyConfiguration, takeOver bool) (string, error) {
-	secrets := t.secrets.Secrets(*desired.Namespace)
-	written, err := secrets.Apply(ctx, desired, metav1.ApplyOptions{FieldManager: v1alpha1.FieldManager, Force: takeOver})
+	if !takeOver {
+		created := *desired
+		desired = created.WithResourceVersion(noVersion)
+	}
+	written, err := t.secrets.Secrets(*desired.Namespace).Apply(ctx, desired,
+		metav1.ApplyOptions{FieldManager: v1alpha1.FieldManager, Force: true})
 	switch {
 	case apierrors.IsConflict(err) && !takeOver:
-		return "", ErrForeign
+		return "", ErrExists
 	case isTypeChange(err):
-		return "", ErrForeignType
+		return "", ErrOtherType
 	case err != nil:
 		return "", err
+	default:
+		return written.ResourceVersion, nil
 	}
-	if !takeOver && sharedWithOthers(written.ManagedFields) {
-		// Someone else wrote the same credentials first, so nothing clashed.
-		return "", withdraw(ctx, secrets, written)
-	}
-	return written.ResourceVersion, nil
-}
-
-// withdraw takes our fields off a Secret again and returns ErrForeign.
-func withdraw(ctx context.Context, secrets corev1client.SecretInterface, written *corev1.Secret) error {
-	nothing := corev1ac.Secret(written.Name, written.Namespace)
-	_, err := secrets.Apply(ctx, nothing, metav1.ApplyOptions{FieldManager: v1alpha1.FieldManager})
-	if err != nil {
-		return fmt.Errorf("withdrawing from Secret %s/%s: %w", written.Namespace, written.Name, err)
-	}
-	return ErrForeign
 }
 
 // isTypeChange tells whether a write failed because a Secret's type is fixed.

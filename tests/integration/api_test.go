@@ -227,7 +227,7 @@ func draft() *unstructured.Unstructured {
 }
 
 func causesOf(err error) []metav1.StatusCause {
-	status, ok := err.(apierrors.APIStatus) //nolint:errorlint // the client returns it as it is
+	status, ok := err.(apierrors.APIStatus)
 	if !ok || status.Status().Details == nil {
 		return nil
 	}

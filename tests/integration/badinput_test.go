@@ -64,7 +64,7 @@ var badSources = map[string]func(*testing.T) badSource{
 	"a dockercfg that is not an object":  dockercfg(`null`, v1alpha1.ReasonSourceInvalid, "key .dockercfg: not a JSON object"),
 	"a dockercfg with an entry too many": dockercfg(`{"bad.example.com":{"auth":"%"}}`, v1alpha1.ReasonEntryLeftOut, `entry "bad.example.com": its auth is not base64`),
 
-	"Opaque with a dockerconfigjson": func(t *testing.T) badSource {
+	"Opaque with a dockerconfigjson": func(*testing.T) badSource {
 		content, _ := dockerConfig(otherRegistry)
 		return badSource{kind: corev1.SecretTypeOpaque, data: pairs([]string{corev1.DockerConfigJsonKey, content}), reason: v1alpha1.ReasonSourceInvalid,
 			says: `Secret type "Opaque" is not supported; supported are kubernetes.io/dockerconfigjson, kubernetes.io/dockercfg and banzaicloud.io/aws-ecr-login-config; ` +
@@ -74,7 +74,7 @@ var badSources = map[string]func(*testing.T) badSource{
 		return badSource{kind: corev1.SecretTypeOpaque, data: newECRAccount(t).data(), reason: v1alpha1.ReasonSourceInvalid,
 			says: "by its keys it should be of type banzaicloud.io/aws-ecr-login-config: delete it and create it again with that type"}
 	},
-	"basic-auth": func(t *testing.T) badSource {
+	"basic-auth": func(*testing.T) badSource {
 		return badSource{kind: corev1.SecretTypeBasicAuth, data: pairs([]string{"username", "robot", "password", password()}),
 			reason: v1alpha1.ReasonSourceInvalid, says: `Secret type "kubernetes.io/basic-auth" is not supported`}
 	},
