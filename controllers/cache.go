@@ -30,8 +30,8 @@ func CacheOptions() cache.Options {
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.ImagePullSecret{}: {Transform: cache.TransformStripManagedFields()},
-			kube.NamespaceMetadata():    {Transform: kube.TransformMetadata},
-			kube.PodMetadata():          {Transform: kube.TransformMetadata},
+			kube.NamespaceMetadata():    {Transform: kube.TransformNamespace},
+			kube.PodMetadata():          {Transform: kube.TransformPod},
 			// Only Secrets that are kept by this operator, without their data.
 			kube.SecretMetadata(): {Label: ours(), Transform: kube.TransformTarget},
 		},

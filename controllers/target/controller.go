@@ -120,7 +120,7 @@ func (c *Controller) observe(ctx context.Context, key types.NamespacedName) (obs
 		return o, err
 	}
 	if o.NamespaceActive {
-		o.Claims, err = c.claims(ctx, key, namespace)
+		o.Claims, err = c.claims(key, namespace)
 	}
 	return o, err
 }
@@ -140,10 +140,10 @@ func (c *Controller) keeper(secret existing) *grant.Grant {
 }
 
 // claims returns the grants that want the Secret, the winner first.
-func (c *Controller) claims(ctx context.Context, key types.NamespacedName, namespace *metav1.PartialObjectMetadata) ([]*grant.Grant, error) {
+func (c *Controller) claims(key types.NamespacedName, namespace *metav1.PartialObjectMetadata) ([]*grant.Grant, error) {
 	var claims []*grant.Grant
 	for _, g := range c.Book.ForSecret(key.Name) {
-		selected, err := c.selects(ctx, g, namespace)
+		selected, err := c.selects(g, namespace)
 		if err != nil {
 			return nil, err
 		}

@@ -77,17 +77,24 @@ func (c *Controller) NamespaceEvents() handler.EventHandler {
 	}
 }
 
-// SecretEvents turns what happens to target Secrets into work.
+// SecretEvents turns what happens to target Secrets into work. Our own writes
+// come back as events too; they are no news.
 func (c *Controller) SecretEvents() handler.EventHandler {
+	changed := func(secret client.Object) {
+		key := client.ObjectKeyFromObject(secret)
+		if !c.written.saw(key, secret.GetResourceVersion()) {
+			c.enqueueUrgently(key)
+		}
+	}
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, _ queue) {
 			if !e.IsInInitialList {
-				c.enqueueUrgently(client.ObjectKeyFromObject(e.Object))
+				changed(e.Object)
 			}
 		},
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ queue) {
 			if e.ObjectOld.GetResourceVersion() != e.ObjectNew.GetResourceVersion() {
-				c.enqueueUrgently(client.ObjectKeyFromObject(e.ObjectNew))
+				changed(e.ObjectNew)
 			}
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ queue) {

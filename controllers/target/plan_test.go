@@ -179,6 +179,14 @@ func TestDesired(t *testing.T) {
 	}
 }
 
+func TestOurOwnWriteIsNoNews(t *testing.T) {
+	var log writeLog
+	log.wrote(key, "h", "10", time.Unix(100, 0))
+	if log.saw(key, "9") || !log.saw(key, "10") || log.saw(key, "10") {
+		t.Error("just the version that was written is ours, once")
+	}
+}
+
 func TestWriteLog(t *testing.T) {
 	now := time.Unix(100, 0)
 	cases := map[string]struct {

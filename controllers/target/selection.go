@@ -2,6 +2,7 @@ package target
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -37,7 +38,7 @@ func (c *Controller) Selected(ctx context.Context, g *grant.Grant) ([]string, er
 		if !namespace.DeletionTimestamp.IsZero() {
 			continue
 		}
-		yes, err := c.selects(ctx, g, namespace)
+		yes, err := c.selects(g, namespace)
 		if err != nil {
 			return nil, err
 		}
@@ -49,26 +50,26 @@ func (c *Controller) Selected(ctx context.Context, g *grant.Grant) ([]string, er
 }
 
 // selects tells whether a grant selects a namespace, by its Pods if need be.
-func (c *Controller) selects(ctx context.Context, g *grant.Grant, namespace *metav1.PartialObjectMetadata) (bool, error) {
+func (c *Controller) selects(g *grant.Grant, namespace *metav1.PartialObjectMetadata) (bool, error) {
 	switch g.Selection.Namespace(namespaceOf(namespace)) {
 	case selector.ByRule:
 		return true, nil
 	case selector.NeedsPod:
-		return c.podSelected(ctx, g.Selection, namespace.Name)
+		return c.podSelected(g.Selection, namespace.Name)
 	default:
 		return false, nil
 	}
 }
 
 // podSelected tells whether a namespace holds a Pod that a selection matches.
-func (c *Controller) podSelected(ctx context.Context, selection selector.Selection, namespace string) (bool, error) {
-	pods := &metav1.PartialObjectMetadataList{}
-	pods.SetGroupVersionKind(kube.ListKind(kube.PodMetadata()))
-	if err := c.Cache.List(ctx, pods, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return false, fmt.Errorf("listing Pods: %w", err)
+func (c *Controller) podSelected(selection selector.Selection, namespace string) (bool, error) {
+	pods, err := c.podWatch.in(namespace)
+	if err != nil {
+		return false, err
 	}
-	for i := range pods.Items {
-		if selection.Pod(pods.Items[i].Labels, pods.Items[i].Annotations) {
+	for _, object := range pods {
+		pod, ok := object.(*metav1.PartialObjectMetadata)
+		if ok && selection.Pod(pod.Labels, pod.Annotations) {
 			return true, nil
 		}
 	}
@@ -77,8 +78,23 @@ func (c *Controller) podSelected(ctx context.Context, selection selector.Selecti
 
 // podWatch is the state of the watch on Pods.
 type podWatch struct {
-	mu sync.Mutex
-	on bool
+	mu    sync.RWMutex
+	index toolscache.Indexer // nil while Pods are not watched
+}
+
+// indexed is an informer that lets its objects be looked at without copying
+// them, as those of controller-runtime do.
+type indexed interface{ GetIndexer() toolscache.Indexer }
+
+// in returns the Pods in a namespace, which the caller must not change.
+func (w *podWatch) in(namespace string) ([]any, error) {
+	w.mu.RLock()
+	index := w.index
+	w.mu.RUnlock()
+	if index == nil {
+		return nil, errors.New("Pods are not watched")
+	}
+	return index.ByIndex(toolscache.NamespaceIndex, namespace)
 }
 
 // WatchPods starts or ends the watch on Pods; they are watched only while a
@@ -87,11 +103,11 @@ type podWatch struct {
 func (c *Controller) WatchPods(ctx context.Context, needed bool) error {
 	c.podWatch.mu.Lock()
 	defer c.podWatch.mu.Unlock()
-	if c.podWatch.on == needed {
+	if (c.podWatch.index != nil) == needed {
 		return nil
 	}
 	if !needed {
-		c.podWatch.on = false
+		c.podWatch.index = nil
 		return c.Cache.RemoveInformer(ctx, kube.PodMetadata())
 	}
 	ctx, cancel := context.WithTimeout(ctx, podSyncDeadline)
@@ -100,9 +116,13 @@ func (c *Controller) WatchPods(ctx context.Context, needed bool) error {
 	if err != nil {
 		return fmt.Errorf("watching Pods: %w; the operator needs the rule %s", err, rights.ForPods)
 	}
+	pods, ok := informer.(indexed)
+	if !ok {
+		return fmt.Errorf("watching Pods: the informer is a %T, which has no index", informer)
+	}
 	if _, err := informer.AddEventHandler(podEvents{c}); err != nil {
 		return fmt.Errorf("watching Pods: %w", err)
 	}
-	c.podWatch.on = true
+	c.podWatch.index = pods.GetIndexer()
 	return nil
 }

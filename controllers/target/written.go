@@ -40,16 +40,21 @@ func (l *writeLog) wrote(key types.NamespacedName, hash, version string, at time
 	l.entries[key] = write{hash: hash, version: number, at: at}
 }
 
-// saw notes that the cache shows a Secret at a resource version.
-func (l *writeLog) saw(key types.NamespacedName, version string) {
+// saw notes that the cache shows a Secret at a resource version. It tells
+// whether that is just what we wrote, which is then no news.
+func (l *writeLog) saw(key types.NamespacedName, version string) (ours bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if w, found := l.entries[key]; found {
-		// Resource versions are comparable numbers: KEP-5504.
-		if number, err := strconv.ParseUint(version, 10, 64); err != nil || number >= w.version {
-			delete(l.entries, key)
-		}
+	w, found := l.entries[key]
+	if !found {
+		return false
 	}
+	// Resource versions are comparable numbers: KEP-5504.
+	number, err := strconv.ParseUint(version, 10, 64)
+	if err != nil || number >= w.version {
+		delete(l.entries, key)
+	}
+	return err == nil && number == w.version
 }
 
 // gone notes that the cache saw a Secret being deleted.

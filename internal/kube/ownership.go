@@ -55,12 +55,25 @@ func ownsCredentials(fields *metav1.FieldsV1) bool {
 	return owned
 }
 
-// TransformMetadata strips metadata of Namespaces and Pods down to what
-// selection needs.
-func TransformMetadata(object any) (any, error) {
-	if o, ok := object.(*metav1.PartialObjectMetadata); ok {
-		o.ManagedFields, o.OwnerReferences, o.Finalizers = nil, nil, nil
-		delete(o.Annotations, corev1.LastAppliedConfigAnnotation)
+// TransformNamespace strips a Namespace's metadata down to what selection
+// needs.
+func TransformNamespace(object any) (any, error) {
+	if namespace, ok := object.(*metav1.PartialObjectMetadata); ok {
+		namespace.ManagedFields, namespace.OwnerReferences, namespace.Finalizers = nil, nil, nil
+		delete(namespace.Annotations, corev1.LastAppliedConfigAnnotation)
+	}
+	return object, nil
+}
+
+// TransformPod does the same for Pods, of which there are many more.
+func TransformPod(object any) (any, error) {
+	if pod, ok := object.(*metav1.PartialObjectMetadata); ok {
+		delete(pod.Annotations, corev1.LastAppliedConfigAnnotation)
+		pod.TypeMeta = metav1.TypeMeta{}
+		pod.ObjectMeta = metav1.ObjectMeta{
+			Namespace: pod.Namespace, Name: pod.Name, ResourceVersion: pod.ResourceVersion,
+			Labels: pod.Labels, Annotations: pod.Annotations,
+		}
 	}
 	return object, nil
 }

@@ -52,15 +52,23 @@ func TestIntact(t *testing.T) {
 	}
 }
 
-func TestTransformMetadataKeepsWhatSelectionNeeds(t *testing.T) {
-	namespace := NamespaceMetadata()
-	namespace.Labels = map[string]string{"a": "b"}
-	namespace.Annotations = map[string]string{"c": "d", corev1.LastAppliedConfigAnnotation: "long"}
-	namespace.ManagedFields = []metav1.ManagedFieldsEntry{{}}
-	if _, err := TransformMetadata(namespace); err != nil {
-		t.Fatal(err)
-	}
-	if namespace.Labels["a"] != "b" || len(namespace.Annotations) != 1 || namespace.ManagedFields != nil {
-		t.Errorf("transformed: %+v", namespace.ObjectMeta)
+func TestTransformsKeepWhatSelectionNeeds(t *testing.T) {
+	for name, transform := range map[string]func(any) (any, error){"namespace": TransformNamespace, "pod": TransformPod} {
+		t.Run(name, func(t *testing.T) {
+			object := NamespaceMetadata()
+			object.Namespace, object.Name, object.ResourceVersion = "ns", "name", "7"
+			object.Labels = map[string]string{"a": "b"}
+			object.Annotations = map[string]string{"c": "d", corev1.LastAppliedConfigAnnotation: "long"}
+			object.ManagedFields = []metav1.ManagedFieldsEntry{{}}
+			for range 2 { // the cache may show its own result to it
+				if _, err := transform(object); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if object.Namespace != "ns" || object.Name != "name" || object.ResourceVersion != "7" ||
+				object.Labels["a"] != "b" || len(object.Annotations) != 1 || object.ManagedFields != nil {
+				t.Errorf("transformed: %+v", object.ObjectMeta)
+			}
+		})
 	}
 }
