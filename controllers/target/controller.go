@@ -206,6 +206,10 @@ func (c *Controller) write(ctx context.Context, key types.NamespacedName, p plan
 // refused says why it was left alone, if it was.
 func (c *Controller) settle(ctx context.Context, key types.NamespacedName, g *grant.Grant, otherType bool) (version, refused string, err error) {
 	secret, err := c.Writer.Get(ctx, key)
+	if apierrors.IsNotFound(err) {
+		// To be tried again, unlike what a NotFound means for a namespace.
+		return "", "", errors.New("the Secret that was in the way went away just now")
+	}
 	if err != nil {
 		return "", "", err
 	}
