@@ -92,7 +92,7 @@ func (w *podWatch) in(namespace string) ([]any, error) {
 	index := w.index
 	w.mu.RUnlock()
 	if index == nil {
-		return nil, errors.New("Pods are not watched")
+		return nil, errors.New("there is no watch on Pods")
 	}
 	return index.ByIndex(toolscache.NamespaceIndex, namespace)
 }
