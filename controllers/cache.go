@@ -31,7 +31,6 @@ func CacheOptions() cache.Options {
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.ImagePullSecret{}: {Transform: cache.TransformStripManagedFields()},
 			kube.NamespaceMetadata():    {Transform: kube.TransformNamespace},
-			kube.PodMetadata():          {Transform: kube.TransformPod},
 			// Only Secrets that are kept by this operator, without their data.
 			kube.SecretMetadata(): {Label: ours(), Transform: kube.TransformTarget},
 		},
@@ -69,20 +68,29 @@ func newTargetCaches(mgr manager.Manager, names []string) (*targetCaches, error)
 }
 
 func newNamedCache(mgr manager.Manager, name string) (cache.Cache, error) {
-	named, err := cache.New(rest.CopyConfig(mgr.GetConfig()), cache.Options{
-		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
-		ReaderFailOnMissingInformer: true,
-		ByObject: map[client.Object]cache.ByObject{
-			kube.SecretMetadata(): {
-				Field:     fields.OneTermEqualSelector(metav1.ObjectNameField, name),
-				Transform: kube.TransformTarget,
-			},
-		},
+	named, err := newCacheOf(mgr, kube.SecretMetadata(), cache.ByObject{
+		Field:     fields.OneTermEqualSelector(metav1.ObjectNameField, name),
+		Transform: kube.TransformTarget,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return named, mgr.Add(named)
+}
+
+// newPodCache returns a cache of Pods' metadata. It is apart from the manager's,
+// so that it can come and go, and fail, by itself.
+func newPodCache(mgr manager.Manager) (cache.Cache, error) {
+	return newCacheOf(mgr, kube.PodMetadata(), cache.ByObject{Transform: kube.TransformPod})
+}
+
+// newCacheOf returns a cache of one kind of objects, which nobody runs yet.
+func newCacheOf(mgr manager.Manager, kind client.Object, shape cache.ByObject) (cache.Cache, error) {
+	return cache.New(rest.CopyConfig(mgr.GetConfig()), cache.Options{
+		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+		ReaderFailOnMissingInformer: true,
+		ByObject:                    map[client.Object]cache.ByObject{kind: shape},
+	})
 }
 
 // each returns the caches in a stable order.

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -81,6 +82,7 @@ func Add(mgr manager.Manager, config Config) error {
 	writer := kube.NewTargets(core, mgr.GetAPIReader())
 	targets := target.New(target.Deps{
 		Book: book, Board: board, Cache: mgr.GetCache(), Secrets: secrets, Writer: writer,
+		NewPods: func() (cache.Cache, error) { return newPodCache(mgr) },
 		Metrics: measured, Clock: clock.RealClock{},
 	})
 	objects = imagepullsecret.New(imagepullsecret.Deps{
@@ -106,10 +108,16 @@ func Add(mgr manager.Manager, config Config) error {
 func addObjects(mgr manager.Manager, objects *imagepullsecret.Controller, watchdog *watchdog) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("imagepullsecret").
-		For(&v1alpha1.ImagePullSecret{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.ImagePullSecret{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: respecified})).
 		WatchesRawSource(source.Func(objects.Start)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: objectWorkers}).
 		Complete(watchdog.watch(objects))
+}
+
+// respecified tells whether an object has another spec now, or is another
+// object of the same name; what only its status tells is our own doing.
+func respecified(e event.UpdateEvent) bool {
+	return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() || e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration()
 }
 
 // addTargets runs the controller of single Secrets.

@@ -36,6 +36,9 @@ const (
 	// others work.
 	ReasonInvalidSelector = "InvalidSelector"
 
+	// ReasonLeasesUnavailable: the operator can't read its own leases, and
+	// gives out nothing until it can.
+	ReasonLeasesUnavailable = "LeasesUnavailable"
 	// ReasonSourceNotFound: a source Secret does not exist.
 	ReasonSourceNotFound = "SourceNotFound"
 	// ReasonSourceInvalid: a source Secret's type, keys or content are wrong.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,7 +17,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
@@ -39,6 +39,7 @@ type Sources interface {
 // method does.
 type Leases interface {
 	HashKey() []byte
+	LoadError() error
 	Lease(p providers.Provider) credentials.Lease
 }
 
@@ -46,7 +47,7 @@ type Leases interface {
 type Targets interface {
 	Enqueue(keys ...types.NamespacedName)
 	Selected(ctx context.Context, g *grant.Grant) ([]string, error)
-	WatchPods(ctx context.Context, needed bool) error
+	WatchPods(ctx context.Context, grant string, wanted bool) error
 }
 
 // OwnedSecrets finds Secrets that are kept for an object, in a cache.
@@ -94,6 +95,9 @@ type Controller struct {
 	Deps
 	memory memory
 	queue  kube.Queue
+
+	priming sync.Mutex
+	primed  bool
 }
 
 // New returns a controller that does nothing until it is registered.
@@ -103,6 +107,9 @@ var _ reconcile.Reconciler = (*Controller)(nil)
 
 // Reconcile brings one ImagePullSecret's grant and status up to date.
 func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (ctrl.Result, error) {
+	if err := c.prime(ctx); err != nil {
+		return ctrl.Result{}, err
+	}
 	object := &v1alpha1.ImagePullSecret{}
 	err := c.Client.Get(ctx, request.NamespacedName, object)
 	switch {
@@ -113,17 +120,47 @@ func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (
 	case object.Spec.Suspend:
 		return ctrl.Result{}, c.suspend(ctx, object)
 	}
+	if before := c.Book.Get(object.Name); before != nil && before.UID != object.UID {
+		// Another object of the same name has taken the place of an earlier one.
+		if err := c.forget(ctx, object.Name); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
 	a, next, err := c.advance(ctx, object)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	c.measure(a)
-	if settled := c.memory.settle(object.Name, a.working()); !settled && object.Status.ObservedGeneration == object.Generation {
+	if settled := c.memory.settle(object.Name, a.working() && a.LeaseProblem == ""); !settled && object.Status.ObservedGeneration == object.Generation {
 		// The process has just begun: what an earlier one told is nearer the
 		// truth than what is known so far.
 		return ctrl.Result{RequeueAfter: next}, nil
 	}
 	return ctrl.Result{RequeueAfter: next}, c.report(ctx, object, a.status())
+}
+
+// prime puts the grants of all objects in force, without content, before any of
+// them is looked at by itself: otherwise the one that happens to be first
+// would take Secrets over that an older one keeps.
+func (c *Controller) prime(ctx context.Context) error {
+	c.priming.Lock()
+	defer c.priming.Unlock()
+	if c.primed {
+		return nil
+	}
+	var objects v1alpha1.ImagePullSecretList
+	if err := c.Client.List(ctx, &objects); err != nil {
+		return fmt.Errorf("listing ImagePullSecrets: %w", err)
+	}
+	for i := range objects.Items {
+		object := &objects.Items[i]
+		if object.DeletionTimestamp.IsZero() && refusedName(object.Spec.Target.Secret.Name, c.Config.TargetNames) == "" {
+			g, _ := translate(object, c.Config.PodSelectors)
+			c.Book.Put(g)
+		}
+	}
+	c.primed = true
+	return nil
 }
 
 // forget ends an object's grant. Its Secrets go by the garbage collector;
@@ -139,12 +176,12 @@ func (c *Controller) forget(ctx context.Context, name string) error {
 		return nil
 	}
 	c.Targets.Enqueue(keys(namespaces, ended.SecretName)...)
-	return c.Targets.WatchPods(ctx, c.othersNeedPods(name))
+	return c.Targets.WatchPods(ctx, name, false)
 }
 
 // suspend leaves everything as it is.
 func (c *Controller) suspend(ctx context.Context, object *v1alpha1.ImagePullSecret) error {
-	g, _ := translate(object, c.Config.PodSelectors)
+	g, _ := translate(object, c.watchPods(ctx, object) == "")
 	if before := c.Book.Get(object.Name); before != nil {
 		g.Content = before.Content
 	}
@@ -157,8 +194,11 @@ func (c *Controller) suspend(ctx context.Context, object *v1alpha1.ImagePullSecr
 // advance obtains what can be obtained, puts the grant in force and says how
 // things stand. next is when to look again without a cause.
 func (c *Controller) advance(ctx context.Context, object *v1alpha1.ImagePullSecret) (assessment, time.Duration, error) {
-	a := assessment{Object: object, Now: c.Clock.Now()}
-	a.Credentials = c.obtain(ctx, object, a.Now)
+	a := assessment{Object: object, Now: c.Clock.Now(), LeaseProblem: leaseProblem(c.Leases.LoadError())}
+	var err error
+	if a.Credentials, err = c.obtain(ctx, object, a.Now); err != nil {
+		return a, 0, err
+	}
 	a.Merged = merge(a.Credentials, a.Now)
 
 	a.PodProblem = c.watchPods(ctx, object)
@@ -166,12 +206,10 @@ func (c *Controller) advance(ctx context.Context, object *v1alpha1.ImagePullSecr
 	a.TargetProblems = problems
 	g.Unsure = len(problems) > 0 || a.PodProblem != ""
 	a.Refused = refusedName(g.SecretName, c.Config.TargetNames)
-	if a.Refused != "" {
-		c.Book.Remove(g.Name)
-		c.Board.Drop(g.Name)
-		return a, c.next(a), nil
+	if err := c.letGo(ctx, g, a.Refused != ""); err != nil || a.Refused != "" {
+		return a, c.next(a), err
 	}
-	g.Content = c.contentFor(g, a.Merged)
+	g.Content = c.contentFor(g, a)
 	a.HasContent = g.Content != nil
 	c.Book.Put(g)
 	if err := c.fanOut(ctx, object, g); err != nil {
@@ -185,13 +223,26 @@ func (c *Controller) advance(ctx context.Context, object *v1alpha1.ImagePullSecr
 	return a, c.next(a), nil
 }
 
-// obtain finds out about every credential of an object.
-func (c *Controller) obtain(ctx context.Context, object *v1alpha1.ImagePullSecret, now time.Time) []credential {
-	entries := object.Spec.Registry.Credentials
-	refs := make([]types.NamespacedName, len(entries))
-	for i, entry := range entries {
-		refs[i] = types.NamespacedName{Namespace: entry.Namespace, Name: entry.Name}
+// letGo has those Secrets looked at again that g's object asked for by another
+// name before, or asks for in vain now.
+func (c *Controller) letGo(ctx context.Context, g *grant.Grant, refused bool) error {
+	before := c.Book.Get(g.Name)
+	if before == nil || (before.SecretName == g.SecretName && !refused) {
+		return nil
 	}
+	c.Book.Remove(g.Name)
+	owned, err := c.Owned.OwnedBy(ctx, g.UID)
+	if err != nil {
+		return err
+	}
+	c.Targets.Enqueue(keys(c.Board.Drop(g.Name), before.SecretName)...)
+	c.Targets.Enqueue(owned...)
+	return nil
+}
+
+// obtain finds out about every credential of an object.
+func (c *Controller) obtain(ctx context.Context, object *v1alpha1.ImagePullSecret, now time.Time) ([]credential, error) {
+	refs := sourcesOf(object)
 	c.Sources.Use(object.Name, refs)
 	var leaseKeys []string
 	all := make([]credential, len(refs))
@@ -202,31 +253,45 @@ func (c *Controller) obtain(ctx context.Context, object *v1alpha1.ImagePullSecre
 		}
 		last, known := c.memory.last(object.Name, ref)
 		if !known && found.Failed && len(found.Logins) == 0 {
-			last = c.recall(ctx, object, ref)
+			var err error
+			if last, err = c.recall(ctx, object, ref); err != nil {
+				return nil, err
+			}
 		}
 		all[i] = keepLast(found, last, now)
 	}
 	c.memory.remember(object.Name, all, leaseKeys)
-	return all
+	return all, nil
+}
+
+func sourcesOf(object *v1alpha1.ImagePullSecret) []types.NamespacedName {
+	refs := make([]types.NamespacedName, len(object.Spec.Registry.Credentials))
+	for i, entry := range object.Spec.Registry.Credentials {
+		refs[i] = types.NamespacedName{Namespace: entry.Namespace, Name: entry.Name}
+	}
+	return refs
 }
 
 // recall finds out, after a restart, what a source gave that fails now: the
 // status tells for which registries, and a Secret that was written holds the
 // logins.
-func (c *Controller) recall(ctx context.Context, object *v1alpha1.ImagePullSecret, ref types.NamespacedName) credential {
+func (c *Controller) recall(ctx context.Context, object *v1alpha1.ImagePullSecret, ref types.NamespacedName) (credential, error) {
 	told := slices.IndexFunc(object.Status.Credentials, func(s v1alpha1.CredentialStatus) bool {
 		return s.Name == ref.String() && len(s.Registries) > 0
 	})
+	if told < 0 {
+		return credential{}, nil
+	}
 	owned, err := c.Owned.OwnedBy(ctx, object.UID)
-	if told < 0 || err != nil || len(owned) == 0 {
-		return credential{}
+	if err != nil || len(owned) == 0 {
+		return credential{}, err
 	}
 	written, err := c.Written.Logins(ctx, owned[0])
 	if err != nil {
-		log.FromContext(ctx).Error(err, "reading back logins whose source fails", "secret", owned[0], "source", ref)
-		return credential{}
+		// Without it a login might be taken away; it is tried again.
+		return credential{}, fmt.Errorf("reading back from Secret %s the logins of %s, which fails: %w", owned[0], ref, err)
 	}
-	return recalled(ref, object.Status.Credentials[told], written)
+	return recalled(ref, object.Status.Credentials[told], written), nil
 }
 
 // obtainOne finds out about one credential. leaseKey is that of its lease, if
@@ -247,19 +312,28 @@ func (c *Controller) obtainOne(ref types.NamespacedName, now time.Time) (found c
 }
 
 // contentFor decides what g's Secrets are to hold: what the credentials amount
-// to if that is known, and what was decided before if it is not.
-func (c *Controller) contentFor(g *grant.Grant, m merged) *grant.Content {
-	key := c.Leases.HashKey()
+// to if that is known, and what was decided before if it is not, unless those
+// were logins of sources that the object does not name any more.
+func (c *Controller) contentFor(g *grant.Grant, a assessment) *grant.Content {
+	key, refs, m := c.Leases.HashKey(), sourcesOf(a.Object), a.Merged
 	before := c.Book.Get(g.Name)
+	named := func(ref types.NamespacedName) bool { return slices.Contains(refs, ref) }
 	switch {
-	case key != nil && !m.Wait && m.Document != nil && m.TooLarge == "":
-		return content(g, m.Document, key)
-	case before == nil || before.Content == nil || key == nil:
+	case key == nil:
+		return nil
+	case !m.Wait && m.Document != nil && m.TooLarge == "":
+		return content(g, m.Document, key, refs)
+	case before == nil || before.Content == nil || before.UID != g.UID || !all(before.Content.Sources, named):
 		return nil
 	default:
 		// The rest of the Secret may have changed all the same.
-		return content(g, before.Content.DockerConfigJSON, key)
+		return content(g, before.Content.DockerConfigJSON, key, before.Content.Sources)
 	}
+}
+
+// all tells whether is holds for each of the refs.
+func all(refs []types.NamespacedName, is func(types.NamespacedName) bool) bool {
+	return !slices.ContainsFunc(refs, func(ref types.NamespacedName) bool { return !is(ref) })
 }
 
 // watchPods sees to it that Pods are watched while an object has rules for
@@ -270,18 +344,10 @@ func (c *Controller) watchPods(ctx context.Context, object *v1alpha1.ImagePullSe
 	if wanted && !c.Config.PodSelectors {
 		return "spec.target.namespacesWithPods is not evaluated: this operator runs with --pod-selectors=false (chart: podSelectors.enabled)"
 	}
-	if err := c.Targets.WatchPods(ctx, wanted || c.othersNeedPods(object.Name)); err != nil && wanted {
+	if err := c.Targets.WatchPods(ctx, object.Name, wanted); err != nil {
 		return fmt.Sprintf("spec.target.namespacesWithPods is not evaluated: %v", err)
 	}
 	return ""
-}
-
-// othersNeedPods tells whether a grant other than the named one has rules for
-// Pods.
-func (c *Controller) othersNeedPods(name string) bool {
-	return slices.ContainsFunc(c.Book.All(), func(other *grant.Grant) bool {
-		return other.Name != name && other.Selection.HasPodRules()
-	})
 }
 
 // fanOut brings the grant to all namespaces that it concerns, if it is not
@@ -315,9 +381,15 @@ func keys(namespaces []string, secretName string) []types.NamespacedName {
 	return keys
 }
 
+// podRetry is the wait before Pods are tried to be watched again.
+const podRetry = time.Minute
+
 // next is when something is due that no event tells of.
 func (c *Controller) next(a assessment) time.Duration {
 	wait := c.Config.ResyncInterval
+	if a.PodProblem != "" {
+		wait = podRetry // no event tells when Pods may be watched
+	}
 	for _, at := range append(dueTimes(a.Credentials), a.Merged.Until) {
 		if at.After(a.Now) {
 			wait = min(wait, at.Sub(a.Now))

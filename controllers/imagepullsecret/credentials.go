@@ -47,6 +47,18 @@ func (c credential) expired(now time.Time) bool {
 	return !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt)
 }
 
+// leaseProblem says why leases could not be loaded; "" if they could.
+func leaseProblem(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case rights.Missing(err):
+		return fmt.Sprintf("the operator may not use its own leases: %v: add to a Role of its ServiceAccount in its namespace the rule %s", err, rights.ForLeases)
+	default:
+		return fmt.Sprintf("the operator can't load its own leases: %v; it is tried again", err)
+	}
+}
+
 // unread is a credential whose source Secret could not be read.
 func unread(ref types.NamespacedName, err error) credential {
 	c := credential{Ref: ref, Failed: true}

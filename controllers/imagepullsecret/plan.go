@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/rights"
@@ -50,13 +52,14 @@ func plain[S ~string](values map[string]S) map[string]string {
 	return plain
 }
 
-// content returns what g's Secrets are to hold: document, and a hash with key
-// over everything that is written, so that equal hashes mean equal Secrets.
-func content(g *grant.Grant, document, key []byte) *grant.Content {
+// content returns what g's Secrets are to hold: document, which is made of the
+// logins of sources, and a hash with key over everything that is written, so
+// that equal hashes mean equal Secrets.
+func content(g *grant.Grant, document, key []byte, sources []types.NamespacedName) *grant.Content {
 	hash := hmac.New(sha256.New, key)
 	// Maps are encoded in order of their keys; strings always can be.
 	_ = json.NewEncoder(hash).Encode([]any{document, g.Labels, g.Annotations})
-	return &grant.Content{DockerConfigJSON: document, Hash: hex.EncodeToString(hash.Sum(nil)[:16])}
+	return &grant.Content{DockerConfigJSON: document, Hash: hex.EncodeToString(hash.Sum(nil)[:16]), Sources: sources}
 }
 
 // refusedName says why the operator does not keep Secrets of a name, if it

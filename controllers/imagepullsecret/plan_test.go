@@ -42,16 +42,16 @@ func TestContentHashCoversEverythingThatIsWritten(t *testing.T) {
 		}
 		hashes[what] = hash
 	}
-	add("base", content(base(), []byte("x"), []byte("k")).Hash)
-	add("another document", content(base(), []byte("y"), []byte("k")).Hash)
-	add("another key", content(base(), []byte("x"), []byte("l")).Hash)
+	add("base", content(base(), []byte("x"), []byte("k"), nil).Hash)
+	add("another document", content(base(), []byte("y"), []byte("k"), nil).Hash)
+	add("another key", content(base(), []byte("x"), []byte("l"), nil).Hash)
 	relabelled := base()
 	relabelled.Labels["e"] = "f"
-	add("another label", content(relabelled, []byte("x"), []byte("k")).Hash)
+	add("another label", content(relabelled, []byte("x"), []byte("k"), nil).Hash)
 	swapped := base()
 	swapped.Labels, swapped.Annotations = swapped.Annotations, swapped.Labels
-	add("labels and annotations swapped", content(swapped, []byte("x"), []byte("k")).Hash)
-	if again := content(base(), []byte("x"), []byte("k")).Hash; again != hashes["base"] {
+	add("labels and annotations swapped", content(swapped, []byte("x"), []byte("k"), nil).Hash)
+	if again := content(base(), []byte("x"), []byte("k"), nil).Hash; again != hashes["base"] {
 		t.Error("the same content has another hash")
 	}
 }

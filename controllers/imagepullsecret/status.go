@@ -25,6 +25,9 @@ type assessment struct {
 	TargetProblems []string
 	// Refused says why no Secret of this name is kept at all, if so.
 	Refused string
+	// LeaseProblem says why leases are not there, without which no credential
+	// is given out.
+	LeaseProblem string
 	// PodProblem says why Pods can't be selected by, if so.
 	PodProblem string
 	// HasContent: what the Secrets are to hold is known.
@@ -109,6 +112,7 @@ func stalling(ready verdict) bool {
 	return ready.Status == metav1.ConditionFalse && slices.Contains([]string{
 		v1alpha1.ReasonNoCredentials, v1alpha1.ReasonInvalidSelector, v1alpha1.ReasonSourceInvalid,
 		v1alpha1.ReasonSourceForbidden, v1alpha1.ReasonTargetForbidden, v1alpha1.ReasonTooLarge,
+		v1alpha1.ReasonLeasesUnavailable,
 	}, ready.Reason)
 }
 
@@ -135,6 +139,8 @@ func (a assessment) credentialsVerdict() verdict {
 		}
 	}
 	switch {
+	case a.LeaseProblem != "":
+		return no(v1alpha1.ReasonLeasesUnavailable, "%s", a.LeaseProblem)
 	case len(failures) > 0:
 		return no(first, "%s", strings.Join(failures, "; "))
 	case a.Merged.TooLarge != "":
@@ -164,9 +170,18 @@ func (a assessment) targetsVerdict() verdict {
 		return unknown(v1alpha1.ReasonProgressing, "the Secrets wait for credentials")
 	case t.Selected > t.Ready:
 		return unknown(v1alpha1.ReasonProgressing, "%d of %d Secrets stand", t.Ready, t.Selected)
+	case t.Behind > 0 && !a.wasReady():
+		return unknown(v1alpha1.ReasonProgressing, "%d of %d Secrets are yet to be brought up to date", t.Behind, t.Selected)
 	default:
 		return yes(v1alpha1.ReasonReady, "the Secret stands in all %d selected namespaces", t.Selected)
 	}
+}
+
+// wasReady tells whether the object was ready for this generation before: the
+// rotation of a login, while the old one works, does not change that.
+func (a assessment) wasReady() bool {
+	was := meta.FindStatusCondition(a.Object.Status.Conditions, v1alpha1.ConditionReady)
+	return was != nil && was.Status == metav1.ConditionTrue && was.ObservedGeneration == a.Object.Generation
 }
 
 // commonReason is the failures' reason if it is one, or else a general one.

@@ -62,7 +62,12 @@ func TestConditions(t *testing.T) {
 		}, "Unknown", v1alpha1.ReasonProgressing, "Unknown", "Unknown", true, false, ""},
 		"Secrets are being written": {func(a *assessment) { a.Targets = grant.Summary{Selected: 2, Ready: 1, Behind: 1} },
 			"Unknown", v1alpha1.ReasonProgressing, "True", "Unknown", true, false, "1 of 2"},
-		"a rotation leaves it ready":      {func(a *assessment) { a.Targets.Behind = 2 }, "True", v1alpha1.ReasonReady, "True", "True", true, false, ""},
+		"a new spec is not carried out yet": {func(a *assessment) { a.Targets.Behind = 2 }, "Unknown", v1alpha1.ReasonProgressing, "True", "Unknown", true, false, "yet to be brought up to date"},
+		"leases can't be read":              {func(a *assessment) { a.LeaseProblem = "no right" }, "False", v1alpha1.ReasonLeasesUnavailable, "False", "True", false, true, "no right"},
+		"a rotation leaves it ready": {func(a *assessment) {
+			a.Object.Status = a.status()
+			a.Targets.Behind = 2
+		}, "True", v1alpha1.ReasonReady, "True", "True", true, false, ""},
 		"nothing is selected":             {func(a *assessment) { a.Targets = grant.Summary{} }, "True", v1alpha1.ReasonNothingSelected, "True", "True", false, false, "selects a namespace"},
 		"a selector is broken":            {func(a *assessment) { a.TargetProblems = []string{"spec.x: bad"} }, "False", v1alpha1.ReasonInvalidSelector, "True", "False", false, true, "spec.x: bad"},
 		"Pods can't be watched":           {func(a *assessment) { a.PodProblem = "no right" }, "False", v1alpha1.ReasonInvalidSelector, "True", "False", false, true, "no right"},

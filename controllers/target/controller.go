@@ -17,6 +17,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -50,8 +51,11 @@ type Deps struct {
 	// Book and Board are shared with those who make grants.
 	Book  *grant.Book
 	Board *grant.Board
-	// Cache holds metadata of Namespaces, and of Pods while they are watched.
-	Cache   cache.Cache
+	// Cache holds metadata of Namespaces.
+	Cache client.Reader
+	// NewPods makes a cache for metadata of Pods, which is started when it is
+	// needed.
+	NewPods func() (cache.Cache, error)
 	Secrets SecretReader
 	Writer  Writer
 	Metrics *metrics.Metrics
@@ -120,7 +124,7 @@ func (c *Controller) observe(ctx context.Context, key types.NamespacedName) (obs
 		return o, err
 	}
 	if o.NamespaceActive {
-		o.Claims, err = c.claims(key, namespace)
+		o.Claims, err = c.claims(key, namespace, o.Keeper)
 	}
 	return o, err
 }
@@ -139,15 +143,16 @@ func (c *Controller) keeper(secret existing) *grant.Grant {
 	return c.Book.ByUID(types.UID(secret.Labels[ownerUID]))
 }
 
-// claims returns the grants that want the Secret, the winner first.
-func (c *Controller) claims(key types.NamespacedName, namespace *metav1.PartialObjectMetadata) ([]*grant.Grant, error) {
+// claims returns the grants that want the Secret, the winner first. A keeper
+// that can't follow its selectors keeps what it has.
+func (c *Controller) claims(key types.NamespacedName, namespace *metav1.PartialObjectMetadata, keeper *grant.Grant) ([]*grant.Grant, error) {
 	var claims []*grant.Grant
 	for _, g := range c.Book.ForSecret(key.Name) {
 		selected, err := c.selects(g, namespace)
 		if err != nil {
 			return nil, err
 		}
-		if selected {
+		if selected || (g == keeper && g.Unsure) {
 			claims = append(claims, g)
 		}
 	}
@@ -163,7 +168,11 @@ func (c *Controller) carryOut(ctx context.Context, key types.NamespacedName, p p
 	case remove:
 		err := c.Writer.Delete(ctx, key, secret.UID)
 		c.Metrics.Wrote("delete", resultOf(err))
-		return c.outcome(key, err)
+		outcome, err := c.outcome(key, err)
+		if outcome.State == grant.Failing {
+			log.FromContext(ctx).Info("a Secret that is not wanted any more stays", "reason", outcome.Reason, "message", outcome.Message)
+		}
+		return outcome, err
 	case leave:
 		if p.Grant != nil && p.Grant.Content != nil && secret.ours() {
 			return grant.Outcome{State: grant.Held, Hash: p.Grant.Content.Hash}, nil

@@ -54,9 +54,13 @@ func (c *Controller) NamespaceEvents() handler.EventHandler {
 			}
 			namespace := namespaceOf(e.Object)
 			for _, g := range c.Book.All() {
-				if g.Selection.Namespace(namespace) == selector.ByRule {
+				switch g.Selection.Namespace(namespace) {
+				case selector.ByRule:
 					c.arrivals.came(namespace.Name, c.Clock.Now())
 					c.enqueueUrgently(keyOf(namespace.Name, g))
+				case selector.NeedsPod: // whose event may have come before this one
+					c.enqueueUrgently(keyOf(namespace.Name, g))
+				case selector.Excluded, selector.NotSelected:
 				}
 			}
 		},

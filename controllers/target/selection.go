@@ -11,6 +11,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
@@ -21,7 +22,7 @@ import (
 type deletedUnseen = toolscache.DeletedFinalStateUnknown
 
 // podSyncDeadline bounds the wait for the first list of Pods.
-const podSyncDeadline = 30 * time.Second
+const podSyncDeadline = 15 * time.Second
 
 // Selected returns the namespaces that a grant selects now, those that are
 // terminating left out. Pods must be watched if the grant has rules for them.
@@ -78,8 +79,43 @@ func (c *Controller) podSelected(selection selector.Selection, namespace string)
 
 // podWatch is the state of the watch on Pods.
 type podWatch struct {
+	starting sync.Mutex // held while the watch starts, which takes time
+
 	mu    sync.RWMutex
+	users map[string]bool
 	index toolscache.Indexer // nil while Pods are not watched
+	stop  context.CancelFunc // ends the watch
+}
+
+// want notes whether a grant needs Pods to be watched, ends a watch that nobody
+// needs any more, and tells whether one is to be started.
+func (w *podWatch) want(grant string, wanted bool) (start bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if wanted {
+		if w.users == nil {
+			w.users = map[string]bool{}
+		}
+		w.users[grant] = true
+		return w.index == nil
+	}
+	delete(w.users, grant)
+	if len(w.users) == 0 && w.index != nil {
+		w.stop()
+		w.index, w.stop = nil, nil
+	}
+	return false
+}
+
+// started notes a watch, and ends it if nobody needs it any more.
+func (w *podWatch) started(index toolscache.Indexer, stop context.CancelFunc) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.users) == 0 {
+		stop()
+		return
+	}
+	w.index, w.stop = index, stop
 }
 
 // indexed is an informer that lets its objects be looked at without copying
@@ -97,32 +133,51 @@ func (w *podWatch) in(namespace string) ([]any, error) {
 	return index.ByIndex(toolscache.NamespaceIndex, namespace)
 }
 
-// WatchPods starts or ends the watch on Pods; they are watched only while a
-// grant has rules for them, for there are many. When it returns nil with
-// needed set, the cache holds all Pods.
-func (c *Controller) WatchPods(ctx context.Context, needed bool) error {
-	c.podWatch.mu.Lock()
-	defer c.podWatch.mu.Unlock()
-	if (c.podWatch.index != nil) == needed {
+// WatchPods notes whether a grant needs Pods to be watched; they are only while
+// one does, for there are many. When it returns nil with wanted set, all Pods
+// are known.
+func (c *Controller) WatchPods(ctx context.Context, grant string, wanted bool) error {
+	if !c.podWatch.want(grant, wanted) {
 		return nil
 	}
-	if !needed {
-		c.podWatch.index = nil
-		return c.Cache.RemoveInformer(ctx, kube.PodMetadata())
+	c.podWatch.starting.Lock()
+	defer c.podWatch.starting.Unlock()
+	if !c.podWatch.want(grant, true) {
+		return nil // someone else started it meanwhile
 	}
-	ctx, cancel := context.WithTimeout(ctx, podSyncDeadline)
-	defer cancel()
-	informer, err := c.Cache.GetInformer(ctx, kube.PodMetadata(), cache.BlockUntilSynced(true))
+	// The watch outlives this call.
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	index, err := c.startPods(ctx, life)
 	if err != nil {
+		stop()
 		return fmt.Errorf("watching Pods: %w; the operator needs the rule %s", err, rights.ForPods)
 	}
-	pods, ok := informer.(indexed)
-	if !ok {
-		return fmt.Errorf("watching Pods: the informer is a %T, which has no index", informer)
-	}
-	if _, err := informer.AddEventHandler(podEvents{c}); err != nil {
-		return fmt.Errorf("watching Pods: %w", err)
-	}
-	c.podWatch.index = pods.GetIndexer()
+	c.podWatch.started(index, stop)
 	return nil
+}
+
+// startPods starts a watch on Pods that lasts as long as life, and returns once
+// all of them are known or ctx or the deadline ends.
+func (c *Controller) startPods(ctx, life context.Context) (toolscache.Indexer, error) {
+	pods, err := c.NewPods()
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		if err := pods.Start(life); err != nil {
+			log.FromContext(life).Error(err, "watching Pods")
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, podSyncDeadline)
+	defer cancel()
+	informer, err := pods.GetInformer(ctx, kube.PodMetadata(), cache.BlockUntilSynced(true))
+	if err != nil {
+		return nil, err
+	}
+	known, ok := informer.(indexed)
+	if !ok {
+		return nil, fmt.Errorf("the informer is a %T, which has no index", informer)
+	}
+	_, err = informer.AddEventHandler(podEvents{c})
+	return known.GetIndexer(), err
 }

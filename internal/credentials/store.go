@@ -78,6 +78,7 @@ type Store struct {
 	running context.Context // ends exchanges when the store stops; nil before Start
 	mu      sync.Mutex
 	loaded  bool
+	loadErr error // of the last attempt, until one succeeds
 	hashKey []byte
 	entries map[string]*entry
 }
@@ -97,7 +98,8 @@ type Options struct {
 	Metrics   *metrics.Metrics
 	Log       logr.Logger
 	// Changed is called, from any goroutine and with no lock held, after each
-	// exchange with the provider's key, and with "" once leases are loaded.
+	// exchange with the provider's key, and with "" once leases are loaded or
+	// could not be.
 	Changed func(key string)
 }
 
@@ -125,6 +127,7 @@ func (s *Store) Start(ctx context.Context) error {
 			break
 		}
 		s.log.Error(err, "loading persisted leases; no credential is obtained until that works", "retryIn", loadRetry)
+		s.failLoad(err)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -133,6 +136,22 @@ func (s *Store) Start(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// failLoad notes why leases could not be loaded, and tells of it.
+func (s *Store) failLoad(err error) {
+	s.mu.Lock()
+	s.loadErr = err
+	s.mu.Unlock()
+	s.changed("")
+}
+
+// LoadError returns why leases could not be loaded; nil once they are, and
+// before it was tried.
+func (s *Store) LoadError() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loadErr
 }
 
 // NeedLeaderElection makes the manager start the Store on the leader only.
@@ -153,7 +172,7 @@ func (s *Store) load(ctx context.Context, saved Saved) {
 			lastUse: now,
 		}
 	}
-	s.running, s.hashKey, s.loaded = ctx, saved.HashKey, true
+	s.running, s.hashKey, s.loaded, s.loadErr = ctx, saved.HashKey, true, nil
 }
 
 // HashKey returns the installation's key for hashing, or nil before it is

@@ -213,7 +213,11 @@ func TestLeasesThatCannotBeLoadedAreTriedAgain(t *testing.T) {
 		}
 		w.clock.Step(loadRetry)
 	}()
-	w.run(t)
+	w.run(t) // told of the failure
+	w.wait(t, "")
+	if err := w.LoadError(); err != nil || w.HashKey() == nil {
+		t.Errorf("once they are loaded there is still %v", err)
+	}
 }
 
 func TestALeaseThatCannotBeSavedIsServed(t *testing.T) {

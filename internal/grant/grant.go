@@ -49,6 +49,8 @@ type Content struct {
 	// Hash is a keyed hash over DockerConfigJSON and the rest of what is
 	// written, so that equal hashes mean that no write is due.
 	Hash string
+	// Sources are the Secrets whose logins these are.
+	Sources []types.NamespacedName
 }
 
 // Before tells whether g wins a Secret that other wants too: the older object

@@ -39,6 +39,11 @@ func rule(verbs []string, name string) string {
 		name, strings.Join(verbs, ", "))
 }
 
+// ForLeases is the RBAC rule that lets the operator keep leases, as a person
+// would add it to a Role in the operator's own namespace.
+const ForLeases = `{apiGroups: [""], resources: [secrets], ` +
+	`resourceNames: [imagepullsecret-operator-leases-0, and so on to -7], verbs: [get, create, patch]}`
+
 // ForPods is the RBAC rule that lets the operator watch Pods, which selectors
 // on Pods take.
 const ForPods = `{apiGroups: [""], resources: [pods], verbs: [list, watch]}`

@@ -200,6 +200,52 @@ func TestASourceThatGoesWhileTheOperatorIsDownTakesNothingAway(t *testing.T) {
 	expectSecret(t, selected, "pull", "gone.example.com", registry)
 }
 
+// After a restart the older of two objects that want the same Secret still has
+// it, even if it is suspended and so writes nothing.
+func TestARestartDoesNotChangeWhoseASecretIs(t *testing.T) {
+	own := ownCluster(t, withAllRights)
+	process := runOperator(t, own)
+	home, label := namespace(t), unique("label")
+	selected := namespace(t, label, "yes")
+	older := object(t, "pull", label, staticSource(t, home, "older.example.com"))
+	expectReady(t, older.Name, 1)
+	update(t, older.Name, func(o *v1alpha1.ImagePullSecret) { o.Spec.Suspend = true })
+	expectCondition(t, older.Name, v1alpha1.ConditionReady, metav1.ConditionUnknown, v1alpha1.ReasonSuspended)
+	waitForNextSecond(t, older)
+	younger := newObject("pull", label, staticSource(t, home, "younger.example.com"))
+	younger.Name = "a-" + younger.Name // sorts first
+	create(t, younger)
+	expectCondition(t, younger.Name, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonProvidedByOther)
+
+	for range 3 {
+		if err := process.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		process = runOperator(t, own)
+		witness := object(t, unique("witness"), label, staticSource(t, home, registry))
+		expectReady(t, witness.Name, 1)
+		expectSecret(t, selected, "pull", "older.example.com")
+	}
+}
+
+// Without its leases the operator gives nothing out, and says why.
+func TestLeasesThatMayNotBeReadAreTold(t *testing.T) {
+	own := ownCluster(t, withoutRights)
+	home, label := namespace(t), unique("label")
+	namespace(t, label, "yes")
+	ref := staticSource(t, home, registry)
+	rules := namedRules("pull", ref.Name)
+	grantRules(t, shared.api, "no-leases", append(rules[:5:5], rules[len(rules)-1])...)
+	runOperator(t, own, "--target-secret-names=pull", "--pod-selectors=false")
+	made := object(t, "pull", label, ref)
+	message := expectCondition(t, made.Name, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonLeasesUnavailable)
+	if want := "imagepullsecret-operator-leases-0"; !strings.Contains(message, want) {
+		t.Errorf("the message lacks %q: %s", want, message)
+	}
+	grantRules(t, shared.api, "leases", rules...)
+	expectReady(t, made.Name, 1)
+}
+
 // namedRules are all the rights of an operator that keeps Secrets of one name
 // and reads one source; nothing else about Secrets.
 func namedRules(target, sourceName string) []rbacv1.PolicyRule {

@@ -310,3 +310,73 @@ func TestEventsTellOfChanges(t *testing.T) {
 	expectReady(t, made.Name, 1)
 	expectEvent(t, made.Name, v1alpha1.ReasonReady)
 }
+
+// Logins that an object does not name any more reach no namespace, even while
+// those that it names instead are not there yet.
+func TestLoginsThatLeftTheSpecReachNoNewNamespace(t *testing.T) {
+	t.Parallel()
+	home, label := namespace(t), unique("label")
+	first, second := namespace(t, label, "yes"), namespace(t)
+	made := object(t, "pull", label, staticSource(t, home, "secret.example.com"))
+	expectSecret(t, first, "pull", "secret.example.com")
+	update(t, made.Name, func(o *v1alpha1.ImagePullSecret) {
+		o.Spec.Registry.Credentials = []v1alpha1.CredentialSource{{Namespace: home, Name: "missing"}}
+		o.Spec.Target.Namespaces.Names = []string{second}
+	})
+	expectCondition(t, made.Name, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound)
+	witness := newObject("witness", "", staticSource(t, home, registry))
+	witness.Spec.Target.Namespaces.Names = []string{second}
+	create(t, witness)
+	expectSecret(t, second, "witness", registry)
+	expectNoSecret(t, second, "pull")
+}
+
+// An object that takes another Secret's name lets the old one go to who waits
+// for it.
+func TestARenamedWinnerLetsTheOtherIn(t *testing.T) {
+	t.Parallel()
+	home, label := namespace(t), unique("label")
+	selected := namespace(t, label, "yes")
+	older := object(t, "pull", label, staticSource(t, home, "older.example.com"))
+	expectReady(t, older.Name, 1)
+	waitForNextSecond(t, older)
+	younger := object(t, "pull", label, staticSource(t, home, "younger.example.com"))
+	expectCondition(t, younger.Name, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonProvidedByOther)
+	update(t, older.Name, func(o *v1alpha1.ImagePullSecret) { o.Spec.Target.Secret.Name = "other" })
+	expectSecret(t, selected, "pull", "younger.example.com")
+	expectSecret(t, selected, "other", "older.example.com")
+	expectReady(t, younger.Name, 1)
+}
+
+// waitForNextSecond waits until a new object is younger, by the API server's
+// clock, than another one.
+func waitForNextSecond(t *testing.T, older client.Object) {
+	t.Helper()
+	eventually(t, "a new second", func() error {
+		probe := create(t, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: unique("probe")}})
+		created, than := probe.CreationTimestamp, older.GetCreationTimestamp()
+		if !than.Before(&created) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+}
+
+// While a selector can't be followed, what stands is kept up.
+func TestABrokenExclusionStopsNoUpkeep(t *testing.T) {
+	t.Parallel()
+	home, label := namespace(t), unique("label")
+	selected := namespace(t, label, "yes")
+	ref := staticSource(t, home, registry)
+	made := object(t, "pull", label, ref)
+	expectReady(t, made.Name, 1)
+	update(t, made.Name, func(o *v1alpha1.ImagePullSecret) { o.Spec.Target.Namespaces.Exclude.Names = []string{"["} })
+	expectCondition(t, made.Name, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidSelector)
+	document, _ := dockerConfig("rotated.example.com")
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ref.Namespace, Name: ref.Name}}
+	patch := fmt.Sprintf(`{"stringData":{".dockerconfigjson":%q}}`, document)
+	if err := shared.api.Patch(t.Context(), secret, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+		t.Fatal(err)
+	}
+	expectSecret(t, selected, "pull", "rotated.example.com")
+}
