@@ -1,8 +1,11 @@
 package fakecloud_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
+	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -67,13 +70,29 @@ func session(c *ststypes.Credentials) aws.CredentialsProvider {
 	return credentials.NewStaticCredentialsProvider(*c.AccessKeyId, *c.SecretAccessKey, *c.SessionToken)
 }
 
+// heldBodies sends requests whose bodies are in memory: the SDK closes a body as
+// soon as an answer begins, and the transport may then lose the rest of it.
+type heldBodies struct{ client *http.Client }
+
+// Do sends a request.
+func (h heldBodies) Do(request *http.Request) (*http.Response, error) {
+	if request.Body != nil {
+		body, err := io.ReadAll(request.Body)
+		if err != nil {
+			return nil, err
+		}
+		request.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return h.client.Do(request)
+}
+
 // ecrClient is the real SDK, reaching the cloud by its real names, without retries.
 func ecrClient(cloud *fakecloud.Cloud, c aws.CredentialsProvider, options ...func(*ecr.Options)) *ecr.Client {
-	return ecr.New(ecr.Options{Region: region, Credentials: c, HTTPClient: cloud.HTTPClient(), Retryer: aws.NopRetryer{}}, options...)
+	return ecr.New(ecr.Options{Region: region, Credentials: c, HTTPClient: heldBodies{cloud.HTTPClient()}, Retryer: aws.NopRetryer{}}, options...)
 }
 
 func stsClient(cloud *fakecloud.Cloud, c aws.CredentialsProvider, options ...func(*sts.Options)) *sts.Client {
-	return sts.New(sts.Options{Region: region, Credentials: c, HTTPClient: cloud.HTTPClient(), Retryer: aws.NopRetryer{}}, options...)
+	return sts.New(sts.Options{Region: region, Credentials: c, HTTPClient: heldBodies{cloud.HTTPClient()}, Retryer: aws.NopRetryer{}}, options...)
 }
 
 // eager retries as the SDK does by default, but without waiting.
