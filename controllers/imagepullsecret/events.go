@@ -61,8 +61,8 @@ func changes(before, after v1alpha1.ImagePullSecretStatus) []announcement {
 		known[c.Name] = c
 	}
 	for _, c := range after.Credentials {
-		// What comes and is well is told by Ready.
-		if old := known[c.Name]; old.Reason != c.Reason && !(old.Reason == "" && fine(c)) {
+		// What is well and was not ill before is told by Ready.
+		if old := known[c.Name]; old.Reason != c.Reason && !(fine(c) && (old.Reason == "" || fine(old))) {
 			all = append(all, announce(fine(c), c.Reason, c.Name+": "+describe(c)))
 		}
 	}

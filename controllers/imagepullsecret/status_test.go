@@ -168,6 +168,13 @@ func TestChangesAreToldOnce(t *testing.T) {
 	if len(got) != 2 || got[0].Type != "Warning" || got[1].Reason != v1alpha1.ReasonSourceNotFound || !strings.Contains(got[1].Note, "registry-access/hub: gone") {
 		t.Errorf("a failure: %+v", got)
 	}
+	if got := changes(failing.status(), well.status()); len(got) != 2 || got[1].Type != "Normal" {
+		t.Errorf("a recovery: %+v", got)
+	}
+	coming := wellAssessed(func(a *assessment) { a.Credentials[0].Waiting, a.Credentials[0].Reason = true, v1alpha1.ReasonProgressing })
+	if got := changes(coming.status(), well.status()); len(got) != 1 {
+		t.Errorf("what comes well: %+v", got)
+	}
 	long := failing.status()
 	long.Credentials[0].Message = strings.Repeat("x", 5000)
 	if got := changes(well.status(), long); len(got[1].Note) > longestNote {
