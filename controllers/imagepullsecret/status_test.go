@@ -171,7 +171,9 @@ func TestChangesAreToldOnce(t *testing.T) {
 	if got := changes(failing.status(), well.status()); len(got) != 2 || got[1].Type != "Normal" {
 		t.Errorf("a recovery: %+v", got)
 	}
-	coming := wellAssessed(func(a *assessment) { a.Credentials[0].Waiting, a.Credentials[0].Reason = true, v1alpha1.ReasonProgressing })
+	coming := wellAssessed(func(a *assessment) {
+		a.Credentials[0].Waiting, a.Credentials[0].Reason = true, v1alpha1.ReasonProgressing
+	})
 	if got := changes(coming.status(), well.status()); len(got) != 1 {
 		t.Errorf("what comes well: %+v", got)
 	}
