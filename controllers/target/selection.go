@@ -170,9 +170,13 @@ func (c *Controller) startPods(ctx, life context.Context) (toolscache.Indexer, e
 	}()
 	ctx, cancel := context.WithTimeout(ctx, podSyncDeadline)
 	defer cancel()
-	informer, err := pods.GetInformer(ctx, kube.PodMetadata(), cache.BlockUntilSynced(true))
+	// The cache may not have started yet, and would then not wait by itself.
+	informer, err := pods.GetInformer(ctx, kube.PodMetadata(), cache.BlockUntilSynced(false))
 	if err != nil {
 		return nil, err
+	}
+	if !toolscache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+		return nil, fmt.Errorf("not all Pods were known after %s", podSyncDeadline)
 	}
 	known, ok := informer.(indexed)
 	if !ok {

@@ -228,6 +228,30 @@ func TestARestartDoesNotChangeWhoseASecretIs(t *testing.T) {
 	}
 }
 
+// Pods that were there before the first object that selects by Pods count, and
+// so they do when Pods are watched again after a while.
+func TestPodsThatWereThereBeforeCount(t *testing.T) {
+	own := ownCluster(t, withAllRights)
+	home, label, workload := namespace(t), unique("label"), namespace(t)
+	pod(t, workload, metav1.ObjectMeta{Labels: map[string]string{label: "yes"}})
+	runOperator(t, own)
+	ref := staticSource(t, home, registry)
+	for range 3 {
+		made := newObject("pull", "", ref)
+		made.Spec.Target.NamespacesWithPods.Labels = []metav1.LabelSelector{{MatchLabels: map[string]string{label: "yes"}}}
+		create(t, made)
+		expectSecret(t, workload, "pull", registry)
+		expectReady(t, made.Name, 1)
+		remove(t, made)
+		eventuallyLong(t, "the Secret goes with its object", func() error {
+			if _, err := secretIn(t, workload, "pull"); err == nil {
+				return errors.New("it is there")
+			}
+			return nil
+		})
+	}
+}
+
 // Without its leases the operator gives nothing out, and says why.
 func TestLeasesThatMayNotBeReadAreTold(t *testing.T) {
 	own := ownCluster(t, withoutRights)
