@@ -53,12 +53,8 @@ type Content struct {
 	Sources []types.NamespacedName
 }
 
-// Before tells whether g wins a Secret that other wants too: the older object
-// wins, and of two made in the same second the one whose name sorts first.
-func (g *Grant) Before(other *Grant) bool {
-	return precedence(g, other) < 0
-}
-
+// precedence orders grants that want the same Secret: the older object wins, and
+// of two made in the same second the one whose name sorts first.
 func precedence(a, b *Grant) int {
 	if order := a.CreatedAt.Time.Compare(b.CreatedAt.Time); order != 0 {
 		return order
