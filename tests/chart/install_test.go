@@ -270,10 +270,14 @@ func makeNamespace(t *testing.T, client kubernetes.Interface, name string, label
 	}
 }
 
+// patience is how long a condition is waited for: the API server itself takes up
+// to a minute for the objects of a CRD that goes, before it tries again.
+const patience = 3 * time.Minute
+
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func(context.Context) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -281,7 +285,7 @@ func eventually(t *testing.T, what string, holds func(context.Context) bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("it did not come to pass in 30 s: %s", what)
+			t.Fatalf("it did not come to pass in %s: %s", patience, what)
 		}
 	}
 }
