@@ -12,6 +12,9 @@ BIN := $(CURDIR)/bin
 
 # The version of the chart, the image and the bundle.
 RELEASE := $(shell sed -n 's/^version: //p' $(CHART)/Chart.yaml)
+# Without it, gRPC's trace page, which nothing serves, keeps the linker from
+# leaving unused code out: 12 MB more.
+TAGS := grpcnotrace
 # The version of this build.
 VERSION ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || echo dev)
 IMG ?= ghcr.io/imagepullsecrets/operator:v$(RELEASE)
@@ -41,7 +44,7 @@ help: ## Show this list.
 
 .PHONY: build
 build: ## Build bin/imagepullsecret-operator.
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X $(MODULE)/internal/version.version=$(VERSION)" \
+	CGO_ENABLED=0 go build -trimpath -tags $(TAGS) -ldflags "-s -w -X $(MODULE)/internal/version.version=$(VERSION)" \
 		-o bin/imagepullsecret-operator .
 
 .PHONY: run

@@ -29,6 +29,7 @@ import (
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
 	"github.com/imagepullsecrets/operator/internal/metrics"
+	"github.com/imagepullsecrets/operator/providers"
 	"github.com/imagepullsecrets/operator/providers/registry"
 )
 
@@ -44,6 +45,11 @@ type Config struct {
 	ResyncInterval time.Duration
 	// TargetWorkers is how many Secrets are written at a time.
 	TargetWorkers int
+	// Schedule says when short-lived logins are renewed.
+	Schedule credentials.Schedule
+	// Ambient are the clouds where the operator's own identity may be used by
+	// sources that name no other; see registry.Options.
+	Ambient []string
 }
 
 // objectWorkers is how many ImagePullSecrets are looked at at a time. Nothing
@@ -73,11 +79,14 @@ func Add(mgr manager.Manager, config Config) error {
 	measured := metrics.New(ctrlmetrics.Registry)
 	book := &grant.Book{}
 	board := grant.NewBoard(func(name string) { objects.OutcomeChanged(name) })
-	sources := kube.NewSources(core, func(ref types.NamespacedName) { objects.SourceChanged(ref) })
+	sources := kube.NewSecretWatches(core, func(ref types.NamespacedName) { objects.SecretChanged(ref) })
+	accounts := kube.NewServiceAccountWatches(core, func(ref types.NamespacedName) { objects.AccountChanged(ref) })
 	leases := credentials.NewStore(credentials.Options{
 		Persister: kube.NewLeases(core.Secrets(config.Namespace)),
 		Clock:     clock.RealClock{}, Metrics: measured, Log: mgr.GetLogger().WithName("leases"),
-		Changed: func(key string) { objects.LeaseChanged(key) },
+		Env:      providers.Env{Token: kube.NewTokens(core, mgr.GetConfig()).Mint},
+		Schedule: config.Schedule,
+		Changed:  func(key string) { objects.LeaseChanged(key) },
 	})
 	writer := kube.NewTargets(core, mgr.GetAPIReader())
 	targets := target.New(target.Deps{
@@ -86,9 +95,10 @@ func Add(mgr manager.Manager, config Config) error {
 		Metrics: measured, Clock: clock.RealClock{},
 	})
 	objects = imagepullsecret.New(imagepullsecret.Deps{
-		Client: mgr.GetClient(), Book: book, Board: board, Sources: sources, Leases: leases,
-		Targets: targets, Owned: secrets, Written: writer, FromSecret: registry.FromSecret,
-		Recorder: mgr.GetEventRecorder(v1alpha1.FieldManager), Metrics: measured, Clock: clock.RealClock{},
+		Client: mgr.GetClient(), Book: book, Board: board, Secrets: sources, Accounts: accounts, Leases: leases,
+		Targets: targets, Owned: secrets, Written: writer,
+		Interpret: registry.New(registry.Options{Ambient: config.Ambient}).Source,
+		Recorder:  mgr.GetEventRecorder(v1alpha1.FieldManager), Metrics: measured, Clock: clock.RealClock{},
 		Config: imagepullsecret.Config{
 			TargetNames: config.TargetNames, PodSelectors: config.PodSelectors, ResyncInterval: config.ResyncInterval,
 		},
@@ -96,7 +106,7 @@ func Add(mgr manager.Manager, config Config) error {
 
 	watchdog := newWatchdog(clock.RealClock{})
 	return errors.Join(
-		mgr.Add(sources), mgr.Add(leases),
+		mgr.Add(sources), mgr.Add(accounts), mgr.Add(leases),
 		addObjects(mgr, objects, watchdog),
 		addTargets(mgr, targets, secrets.each(), config.TargetWorkers, watchdog),
 		mgr.AddHealthzCheck("workers", watchdog.check),

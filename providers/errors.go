@@ -23,6 +23,9 @@ const (
 	// Transient: anything that may be gone at the next attempt: no
 	// connection, a server's error, an answer that can't be read.
 	Transient
+	// Forbidden: this cluster does not let the operator do its part; a person
+	// must grant it a right.
+	Forbidden
 )
 
 // Error is a failed exchange.
@@ -83,6 +86,8 @@ func (c Class) String() string {
 		return "clock_skew"
 	case Transient:
 		return "transient"
+	case Forbidden:
+		return "forbidden"
 	default:
 		return "unknown"
 	}

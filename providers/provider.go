@@ -11,7 +11,7 @@ import (
 	"github.com/imagepullsecrets/operator/internal/dockerconfig"
 )
 
-// Provider is one configured source of registry logins. A Provider is an
+// Provider is one configured source of a registry login. A Provider is an
 // immutable value: what its source says changes makes another Provider.
 // Implementations are safe for concurrent use.
 type Provider interface {
@@ -19,27 +19,53 @@ type Provider interface {
 	// as "ecr". It has few values, so that it may be a metric label.
 	Name() string
 
-	// Key identifies whose logins these are: two Providers with the same Key
-	// may share one exchange, two with different Keys never do. It covers
-	// every input that decides on the identity (principal, secret, role,
-	// region, endpoint), hashed, so that it holds no secret and may stand in
-	// a log.
+	// Key identifies whose login this is: two Providers with the same Key
+	// share one exchange, two with different Keys never do. It covers every
+	// input that decides on the identity and on what the login opens
+	// (principal, secret, role, region, ServiceAccount's UID, audience,
+	// scopes, endpoint), hashed by HashKey, so that it holds no secret and may
+	// stand in a log.
 	Key() string
 
-	// Registries are the keys of the logins that Fetch will return, known
-	// before any exchange, in the order in which they are written.
+	// Endpoint is the host that an exchange depends on first, with the port if
+	// it is other than 443. Exchanges with one endpoint are limited together,
+	// and pause together while it is down.
+	Endpoint() string
+
+	// Registries are the keys under which the login stands in a
+	// dockerconfigjson, known before any exchange, in the order in which they
+	// are written. They are no part of the Key unless the login depends on them.
 	Registries() []string
 
-	// Fetch makes one exchange and returns its logins. It returns when ctx
+	// Fetch makes one exchange and returns its login. It returns when ctx
 	// ends. Errors are of this package's classes (see Error); their texts
 	// hold no secret and no body of a foreign answer.
-	Fetch(ctx context.Context) (Credential, error)
+	Fetch(ctx context.Context, env Env) (Credential, error)
 }
+
+// Env is what the operator lends to a Provider for one exchange.
+type Env struct {
+	// Token mints a token of a ServiceAccount for one audience, good for ten
+	// minutes. It is for this exchange only: never kept, never used twice. The
+	// error is an Error whose text says what to do.
+	Token func(ctx context.Context, account ServiceAccount, audience string) (string, error)
+}
+
+// ServiceAccount is the Kubernetes identity that a Provider acts as.
+type ServiceAccount struct {
+	Namespace, Name string
+	// UID tells a ServiceAccount from an earlier one of the same name. It is
+	// part of every Key: what was given to one is not given to the other.
+	UID string
+}
+
+// String returns <namespace>/<name>.
+func (a ServiceAccount) String() string { return a.Namespace + "/" + a.Name }
 
 // Credential is what one exchange returned.
 type Credential struct {
-	// Logins are by registry key, as they stand in a dockerconfigjson.
-	Logins dockerconfig.Logins
-	// ExpiresAt is when the logins stop working, by the provider's word.
+	// Login opens every one of the Provider's Registries.
+	Login dockerconfig.Login
+	// ExpiresAt is when the login stops working, by the provider's word.
 	ExpiresAt time.Time
 }

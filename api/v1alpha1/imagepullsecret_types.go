@@ -70,24 +70,6 @@ type RegistryConfig struct {
 	Credentials []CredentialSource `json:"credentials,omitempty"`
 }
 
-// CredentialSource is a reference to a Secret that holds registry logins, or
-// the means to get them.
-type CredentialSource struct {
-	// name is the source Secret's name. Its type decides how it is read:
-	// kubernetes.io/dockerconfigjson, kubernetes.io/dockercfg or
-	// banzaicloud.io/aws-ecr-login-config.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name,omitempty"`
-
-	// namespace is the source Secret's namespace.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Namespace string `json:"namespace,omitempty"`
-}
-
 // TargetConfig says which Secret is kept, and where.
 type TargetConfig struct {
 	// secret is the Secret that is kept in every selected namespace.

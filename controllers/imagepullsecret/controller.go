@@ -28,11 +28,12 @@ import (
 	"github.com/imagepullsecrets/operator/providers"
 )
 
-// Sources are the source Secrets; kube.Sources says what each method does.
-type Sources interface {
+// Watches are objects that sources need; kube.Watches says what each method
+// does.
+type Watches[T any] interface {
 	Use(user string, refs []types.NamespacedName)
 	UsersOf(ref types.NamespacedName) []string
-	Get(ref types.NamespacedName) (*corev1.Secret, error)
+	Get(ref types.NamespacedName) (T, error)
 }
 
 // Leases are credentials that providers gave; credentials.Store says what each
@@ -63,21 +64,25 @@ type WrittenLogins interface {
 // Deps are what the controller needs. All are required.
 type Deps struct {
 	// Client reads ImagePullSecrets from a cache and writes their status.
-	Client  client.Client
-	Book    *grant.Book
-	Board   *grant.Board
-	Sources Sources
-	Leases  Leases
-	Targets Targets
-	Owned   OwnedSecrets
-	Written WrittenLogins
-	// FromSecret tells what a source Secret amounts to; the error says what
-	// is wrong with it and holds no secret.
-	FromSecret func(*corev1.Secret) (providers.Source, error)
-	Recorder   events.EventRecorder
-	Metrics    *metrics.Metrics
-	Clock      clock.PassiveClock
-	Config     Config
+	Client client.Client
+	Book   *grant.Book
+	Board  *grant.Board
+	// Secrets are the source Secrets, Accounts the ServiceAccounts whose
+	// tokens are exchanged.
+	Secrets  Watches[*corev1.Secret]
+	Accounts Watches[*corev1.ServiceAccount]
+	Leases   Leases
+	Targets  Targets
+	Owned    OwnedSecrets
+	Written  WrittenLogins
+	// Interpret tells what a source amounts to, given the Secret and the
+	// ServiceAccount that it names; the error says what is wrong with it and
+	// holds no secret.
+	Interpret func(v1alpha1.CredentialSource, *corev1.Secret, *corev1.ServiceAccount) (providers.Source, error)
+	Recorder  events.EventRecorder
+	Metrics   *metrics.Metrics
+	Clock     clock.PassiveClock
+	Config    Config
 }
 
 // Config is what a person may set.
@@ -168,7 +173,7 @@ func (c *Controller) prime(ctx context.Context) error {
 func (c *Controller) forget(ctx context.Context, name string) error {
 	ended := c.Book.Get(name)
 	c.Book.Remove(name)
-	c.Sources.Use(name, nil)
+	c.use(name, nil)
 	c.memory.forget(name)
 	c.Metrics.Forget(name)
 	namespaces := c.Board.Drop(name)
@@ -186,7 +191,7 @@ func (c *Controller) suspend(ctx context.Context, object *v1alpha1.ImagePullSecr
 		g.Content = before.Content
 	}
 	c.Book.Put(g)
-	c.Sources.Use(object.Name, nil)
+	c.use(object.Name, nil)
 	c.memory.forget(object.Name)
 	return c.report(ctx, object, suspended(object))
 }
@@ -242,19 +247,19 @@ func (c *Controller) letGo(ctx context.Context, g *grant.Grant, refused bool) er
 
 // obtain finds out about every credential of an object.
 func (c *Controller) obtain(ctx context.Context, object *v1alpha1.ImagePullSecret, now time.Time) ([]credential, error) {
-	refs := sourcesOf(object)
-	c.Sources.Use(object.Name, refs)
+	sources := sourcesOf(object)
+	c.use(object.Name, sources)
 	var leaseKeys []string
-	all := make([]credential, len(refs))
-	for i, ref := range refs {
-		found, leaseKey := c.obtainOne(ref, now)
+	all := make([]credential, len(sources))
+	for i, s := range sources {
+		found, leaseKey := c.obtainOne(s, now)
 		if leaseKey != "" {
 			leaseKeys = append(leaseKeys, leaseKey)
 		}
-		last, known := c.memory.last(object.Name, ref)
+		last, known := c.memory.last(object.Name, s.ID)
 		if !known && found.Failed && len(found.Logins) == 0 {
 			var err error
-			if last, err = c.recall(ctx, object, ref); err != nil {
+			if last, err = c.recall(ctx, object, s); err != nil {
 				return nil, err
 			}
 		}
@@ -264,22 +269,20 @@ func (c *Controller) obtain(ctx context.Context, object *v1alpha1.ImagePullSecre
 	return all, nil
 }
 
-func sourcesOf(object *v1alpha1.ImagePullSecret) []types.NamespacedName {
-	refs := make([]types.NamespacedName, len(object.Spec.Registry.Credentials))
-	for i, entry := range object.Spec.Registry.Credentials {
-		refs[i] = types.NamespacedName{Namespace: entry.Namespace, Name: entry.Name}
-	}
-	return refs
+// use watches what an object's sources need, and nothing else for it.
+func (c *Controller) use(name string, sources []source) {
+	c.Secrets.Use(name, secretsOf(sources))
+	c.Accounts.Use(name, accountsOf(sources))
 }
 
-// recall finds out, after a restart, what a source gave that fails now: the
-// status tells for which registries, and a Secret that was written holds the
-// logins.
-func (c *Controller) recall(ctx context.Context, object *v1alpha1.ImagePullSecret, ref types.NamespacedName) (credential, error) {
-	told := slices.IndexFunc(object.Status.Credentials, func(s v1alpha1.CredentialStatus) bool {
-		return s.Name == ref.String() && len(s.Registries) > 0
+// recall finds out, after a restart, what a source Secret gave that fails now:
+// the status tells for which registries, and a Secret that was written holds
+// the logins. What providers gave is kept by their leases.
+func (c *Controller) recall(ctx context.Context, object *v1alpha1.ImagePullSecret, s source) (credential, error) {
+	told := slices.IndexFunc(object.Status.Credentials, func(status v1alpha1.CredentialStatus) bool {
+		return status.Name == s.Name && len(status.Registries) > 0
 	})
-	if told < 0 {
+	if told < 0 || !s.isSecret() {
 		return credential{}, nil
 	}
 	owned, err := c.Owned.OwnedBy(ctx, object.UID)
@@ -289,40 +292,51 @@ func (c *Controller) recall(ctx context.Context, object *v1alpha1.ImagePullSecre
 	written, err := c.Written.Logins(ctx, owned[0])
 	if err != nil {
 		// Without it a login might be taken away; it is tried again.
-		return credential{}, fmt.Errorf("reading back from Secret %s the logins of %s, which fails: %w", owned[0], ref, err)
+		return credential{}, fmt.Errorf("reading back from Secret %s the logins of %s, which fails: %w", owned[0], s.Name, err)
 	}
-	return recalled(ref, object.Status.Credentials[told], written), nil
+	return recalled(s, object.Status.Credentials[told], written), nil
 }
 
 // obtainOne finds out about one credential. leaseKey is that of its lease, if
 // it has one.
-func (c *Controller) obtainOne(ref types.NamespacedName, now time.Time) (found credential, leaseKey string) {
-	secret, err := c.Sources.Get(ref)
+func (c *Controller) obtainOne(s source, now time.Time) (found credential, leaseKey string) {
+	var (
+		secret  *corev1.Secret
+		account *corev1.ServiceAccount
+		err     error
+	)
+	if s.Secret != nil {
+		if secret, err = c.Secrets.Get(*s.Secret); err != nil {
+			return unread(s, "Secret", *s.Secret, err), ""
+		}
+	}
+	if s.Account != nil {
+		if account, err = c.Accounts.Get(*s.Account); err != nil {
+			return unread(s, "ServiceAccount", *s.Account, err), ""
+		}
+	}
+	meant, err := c.Interpret(s.Entry, secret, account)
 	if err != nil {
-		return unread(ref, err), ""
+		return invalid(s, err), ""
 	}
-	source, err := c.FromSecret(secret)
-	if err != nil {
-		return invalid(ref, err), ""
+	if meant.Provider == nil {
+		return static(s, meant), ""
 	}
-	if source.Provider == nil {
-		return static(ref, source), ""
-	}
-	return leased(ref, source, c.Leases.Lease(source.Provider), now), source.Provider.Key()
+	return leased(s, meant, c.Leases.Lease(meant.Provider), now), meant.Provider.Key()
 }
 
 // contentFor decides what g's Secrets are to hold: what the credentials amount
 // to if that is known, and what was decided before if it is not, unless those
 // were logins of sources that the object does not name any more.
 func (c *Controller) contentFor(g *grant.Grant, a assessment) *grant.Content {
-	key, refs, m := c.Leases.HashKey(), sourcesOf(a.Object), a.Merged
+	key, ids, m := c.Leases.HashKey(), idsOf(sourcesOf(a.Object)), a.Merged
 	before := c.Book.Get(g.Name)
-	named := func(ref types.NamespacedName) bool { return slices.Contains(refs, ref) }
+	named := func(id string) bool { return slices.Contains(ids, id) }
 	switch {
 	case key == nil:
 		return nil
 	case !m.Wait && m.Document != nil && m.TooLarge == "":
-		return content(g, m.Document, key, refs)
+		return content(g, m.Document, key, ids)
 	case before == nil || before.Content == nil || before.UID != g.UID || !all(before.Content.Sources, named):
 		return nil
 	default:
@@ -331,9 +345,9 @@ func (c *Controller) contentFor(g *grant.Grant, a assessment) *grant.Content {
 	}
 }
 
-// all tells whether is holds for each of the refs.
-func all(refs []types.NamespacedName, is func(types.NamespacedName) bool) bool {
-	return !slices.ContainsFunc(refs, func(ref types.NamespacedName) bool { return !is(ref) })
+// all tells whether is holds for each of the ids.
+func all(ids []string, is func(string) bool) bool {
+	return !slices.ContainsFunc(ids, func(id string) bool { return !is(id) })
 }
 
 // watchPods sees to it that Pods are watched while an object has rules for

@@ -21,8 +21,10 @@ import (
 
 // credential is what is known of one entry of spec.registry.credentials.
 type credential struct {
-	Ref      types.NamespacedName
+	Source   source
 	Provider string
+	// Registries are those that a provider's login is for, known before it.
+	Registries []string
 	// Logins are usable; nil if there are none.
 	Logins dockerconfig.Logins
 	// LeftOut are the keys of logins that are there and not usable.
@@ -40,7 +42,7 @@ type credential struct {
 	Failed bool
 }
 
-func (c credential) name() string { return c.Ref.String() }
+func (c credential) name() string { return c.Source.Name }
 
 // expired tells whether the logins in use are past their expiry.
 func (c credential) expired(now time.Time) bool {
@@ -59,48 +61,60 @@ func leaseProblem(err error) string {
 	}
 }
 
-// unread is a credential whose source Secret could not be read.
-func unread(ref types.NamespacedName, err error) credential {
-	c := credential{Ref: ref, Failed: true}
+// unread is a credential whose source needs an object that could not be read.
+// kind is the object's: Secret or ServiceAccount.
+func unread(s source, kind string, ref types.NamespacedName, err error) credential {
+	c := credential{Source: s, Provider: s.provider(), Failed: true}
+	rule, where := rights.ForSource(ref.Name), s.path()
+	if kind == "ServiceAccount" {
+		rule = rights.ForServiceAccount(ref.Name) + " and " + rights.ForToken(ref.Name) + " (chart: identities)"
+	}
+	if s.isSecret() {
+		where = "spec.registry.credentials"
+	}
 	switch {
 	case errors.Is(err, kube.ErrNotWatchedYet):
-		return credential{Ref: ref, Waiting: true, Reason: v1alpha1.ReasonProgressing}
+		return credential{Source: s, Provider: s.provider(), Waiting: true, Reason: v1alpha1.ReasonProgressing}
 	case apierrors.IsNotFound(err):
 		c.Reason = v1alpha1.ReasonSourceNotFound
-		c.Message = fmt.Sprintf("Secret %s does not exist: create it, or correct the name and namespace in spec.registry.credentials", ref)
+		c.Message = fmt.Sprintf("%s %s does not exist: create it, or correct the name and namespace in %s", kind, ref, where)
 	case apierrors.IsForbidden(err):
 		c.Reason = v1alpha1.ReasonSourceForbidden
-		c.Message = fmt.Sprintf("the operator may not read Secret %s: add to a Role of its ServiceAccount in namespace %s the rule %s",
-			ref, ref.Namespace, rights.ForSource(ref.Name))
+		c.Message = fmt.Sprintf("the operator may not read %s %s: add to a Role of its ServiceAccount in namespace %s the rule %s",
+			kind, ref, ref.Namespace, rule)
 	default:
-		c.Reason, c.Message = v1alpha1.ReasonUnavailable, fmt.Sprintf("reading Secret %s: %v", ref, err)
+		c.Reason, c.Message = v1alpha1.ReasonUnavailable, fmt.Sprintf("reading %s %s: %v", kind, ref, err)
 	}
 	return c
 }
 
-// invalid is a credential whose source Secret makes no sense.
-func invalid(ref types.NamespacedName, err error) credential {
+// invalid is a credential whose source makes no sense.
+func invalid(s source, err error) credential {
+	where := s.path()
+	if s.isSecret() {
+		where = "Secret " + s.Name
+	}
 	return credential{
-		Ref: ref, Failed: true, Reason: v1alpha1.ReasonSourceInvalid,
-		Message: fmt.Sprintf("Secret %s: %v", ref, err),
+		Source: s, Provider: s.provider(), Failed: true, Reason: v1alpha1.ReasonSourceInvalid,
+		Message: fmt.Sprintf("%s: %v", where, err),
 	}
 }
 
 // static is a credential whose logins stand in its source Secret.
-func static(ref types.NamespacedName, source providers.Source) credential {
-	c := credential{Ref: ref, Provider: source.Name, Logins: source.Logins}
+func static(s source, found providers.Source) credential {
+	c := credential{Source: s, Provider: found.Name, Logins: found.Logins}
 	switch {
-	case len(source.Problems) > 0:
-		texts := make([]string, len(source.Problems))
-		for i, problem := range source.Problems {
+	case len(found.Problems) > 0:
+		texts := make([]string, len(found.Problems))
+		for i, problem := range found.Problems {
 			texts[i] = problem.String()
 			c.LeftOut = append(c.LeftOut, problem.Key)
 		}
 		c.Failed, c.Reason = true, v1alpha1.ReasonEntryLeftOut
-		c.Message = fmt.Sprintf("Secret %s: left out %s", ref, listed(texts, "; "))
-	case len(source.Logins) == 0:
+		c.Message = fmt.Sprintf("Secret %s: left out %s", s.Name, listed(texts, "; "))
+	case len(found.Logins) == 0:
 		c.Failed, c.Reason = true, v1alpha1.ReasonSourceInvalid
-		c.Message = fmt.Sprintf("Secret %s holds no login: add one, or remove the Secret from spec.registry.credentials", ref)
+		c.Message = fmt.Sprintf("Secret %s holds no login: add one, or remove the Secret from spec.registry.credentials", s.Name)
 	}
 	return c
 }
@@ -118,10 +132,14 @@ func listed(texts []string, separator string) string {
 }
 
 // leased is a credential that a provider gives.
-func leased(ref types.NamespacedName, source providers.Source, lease credentials.Lease, now time.Time) credential {
-	c := credential{Ref: ref, Provider: source.Name, RenewAt: lease.NextExchange}
+func leased(s source, found providers.Source, lease credentials.Lease, now time.Time) credential {
+	c := credential{Source: s, Provider: found.Name, Registries: found.Provider.Registries(), RenewAt: lease.NextExchange}
 	if lease.Credential != nil {
-		c.Logins, c.ExpiresAt, c.IssuedAt = lease.Credential.Logins, lease.Credential.ExpiresAt, lease.IssuedAt
+		c.Logins = make(dockerconfig.Logins, len(c.Registries))
+		for _, registry := range c.Registries {
+			c.Logins[registry] = lease.Credential.Login
+		}
+		c.ExpiresAt, c.IssuedAt = lease.Credential.ExpiresAt, lease.IssuedAt
 	}
 	switch {
 	case lease.Pending():
@@ -157,6 +175,8 @@ func reasonOf(err error) string {
 		return v1alpha1.ReasonThrottled
 	case providers.ClockSkew:
 		return v1alpha1.ReasonClockSkew
+	case providers.Forbidden:
+		return v1alpha1.ReasonSourceForbidden
 	case providers.Transient:
 		return v1alpha1.ReasonUnavailable
 	}
@@ -187,8 +207,8 @@ func keepLast(c, last credential, now time.Time) credential {
 
 // recalled is what a source gave, by what its status told and by the logins
 // that were written.
-func recalled(ref types.NamespacedName, told v1alpha1.CredentialStatus, written dockerconfig.Logins) credential {
-	c := credential{Ref: ref, Logins: dockerconfig.Logins{}}
+func recalled(s source, told v1alpha1.CredentialStatus, written dockerconfig.Logins) credential {
+	c := credential{Source: s, Logins: dockerconfig.Logins{}}
 	for _, registry := range told.Registries {
 		if login, found := written[registry]; found {
 			c.Logins[registry] = login

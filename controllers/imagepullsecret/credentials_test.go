@@ -21,7 +21,20 @@ import (
 var (
 	now = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 	ref = types.NamespacedName{Namespace: "registry-access", Name: "hub"}
+	hub = source{ID: ref.String(), Name: ref.String(), Secret: &ref, Entry: v1alpha1.CredentialSource{Namespace: ref.Namespace, Name: ref.Name}}
 )
+
+// called returns a source of a name.
+func called(name string) source {
+	s := hub
+	s.ID, s.Name = name, name
+	return s
+}
+
+// oneRegistry is a provider of a login for the registry r.
+type oneRegistry struct{ providers.Provider }
+
+func (oneRegistry) Registries() []string { return []string{"r"} }
 
 func logins(registries ...string) dockerconfig.Logins {
 	made := dockerconfig.Logins{}
@@ -33,27 +46,40 @@ func logins(registries ...string) dockerconfig.Logins {
 
 func lease(expiresIn time.Duration, err error) credentials.Lease {
 	return credentials.Lease{
-		Credential: &providers.Credential{Logins: logins("r"), ExpiresAt: now.Add(expiresIn)},
+		Credential: &providers.Credential{Login: dockerconfig.Login{Username: "u", Password: "p"}, ExpiresAt: now.Add(expiresIn)},
 		IssuedAt:   now.Add(-time.Hour), Err: err, NextExchange: now.Add(time.Minute),
 	}
 }
 
 func TestUnread(t *testing.T) {
+	federated := sourcesOf(&v1alpha1.ImagePullSecret{Spec: v1alpha1.ImagePullSecretSpec{Registry: v1alpha1.RegistryConfig{
+		Credentials: []v1alpha1.CredentialSource{{Quay: &v1alpha1.QuaySource{}}},
+	}}})[0]
 	gone := apierrors.NewNotFound(corev1.Resource("secrets"), ref.Name)
 	forbidden := apierrors.NewForbidden(corev1.Resource("secrets"), ref.Name, errors.New("no"))
 	cases := map[string]struct {
+		source        source
+		kind          string
 		err           error
 		reason, words string
 		waiting       bool
 	}{
-		"one that is not known yet is waited for":      {kube.ErrNotWatchedYet, v1alpha1.ReasonProgressing, "", true},
-		"a missing one says what to create or correct": {gone, v1alpha1.ReasonSourceNotFound, "registry-access/hub does not exist: create it", false},
-		"a forbidden one names the rule":               {forbidden, v1alpha1.ReasonSourceForbidden, "resourceNames: [hub], verbs: [get, list, watch]", false},
-		"anything else is told as it is":               {errors.New("boom"), v1alpha1.ReasonUnavailable, "boom", false},
+		"one that is not known yet is waited for":      {hub, "Secret", kube.ErrNotWatchedYet, v1alpha1.ReasonProgressing, "", true},
+		"a missing one says what to create or correct": {hub, "Secret", gone, v1alpha1.ReasonSourceNotFound, "Secret registry-access/hub does not exist: create it", false},
+		"a forbidden one names the rule":               {hub, "Secret", forbidden, v1alpha1.ReasonSourceForbidden, "resourceNames: [hub], verbs: [get, list, watch]", false},
+		"anything else is told as it is":               {hub, "Secret", errors.New("boom"), v1alpha1.ReasonUnavailable, "boom", false},
+		"a missing ServiceAccount says where it stands": {
+			federated, "ServiceAccount", gone, v1alpha1.ReasonSourceNotFound,
+			"ServiceAccount registry-access/hub does not exist: create it, or correct the name and namespace in spec.registry.credentials[0].quay", false,
+		},
+		"a forbidden ServiceAccount names both rules": {
+			federated, "ServiceAccount", forbidden, v1alpha1.ReasonSourceForbidden,
+			"resources: [serviceaccounts/token], resourceNames: [hub], verbs: [create]", false,
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := unread(ref, c.err)
+			got := unread(c.source, c.kind, ref, c.err)
 			if got.Reason != c.reason || got.Waiting != c.waiting || got.Failed == c.waiting || !strings.Contains(got.Message, c.words) {
 				t.Errorf("got %+v", got)
 			}
@@ -62,7 +88,7 @@ func TestUnread(t *testing.T) {
 }
 
 func TestLeased(t *testing.T) {
-	source := providers.Source{Name: "ecr"}
+	meant := providers.Source{Name: "ecr", Provider: oneRegistry{}}
 	denied := providers.Errorf(providers.Denied, "not authorised")
 	cases := map[string]struct {
 		lease  credentials.Lease
@@ -79,7 +105,7 @@ func TestLeased(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := leased(ref, source, c.lease, now)
+			got := leased(hub, meant, c.lease, now)
 			if got.Reason != c.reason || got.Failed != c.failed || len(got.Logins) != c.logins {
 				t.Errorf("got %+v", got)
 			}
@@ -91,7 +117,7 @@ func TestReasonsFollowClasses(t *testing.T) {
 	want := map[providers.Class]string{
 		providers.Invalid: v1alpha1.ReasonSourceInvalid, providers.Denied: v1alpha1.ReasonDenied,
 		providers.Throttled: v1alpha1.ReasonThrottled, providers.ClockSkew: v1alpha1.ReasonClockSkew,
-		providers.Transient: v1alpha1.ReasonUnavailable,
+		providers.Transient: v1alpha1.ReasonUnavailable, providers.Forbidden: v1alpha1.ReasonSourceForbidden,
 	}
 	for class, reason := range want {
 		if got := reasonOf(providers.Errorf(class, "x")); got != reason {
@@ -104,10 +130,10 @@ func TestReasonsFollowClasses(t *testing.T) {
 }
 
 func TestKeepLast(t *testing.T) {
-	good := credential{Ref: ref, Logins: logins("r")}
-	short := credential{Ref: ref, Logins: logins("r"), ExpiresAt: now.Add(time.Second)}
-	over := credential{Ref: ref, Logins: logins("r"), ExpiresAt: now}
-	failed := credential{Ref: ref, Failed: true, Message: "m"}
+	good := credential{Source: hub, Logins: logins("r")}
+	short := credential{Source: hub, Logins: logins("r"), ExpiresAt: now.Add(time.Second)}
+	over := credential{Source: hub, Logins: logins("r"), ExpiresAt: now}
+	failed := credential{Source: hub, Failed: true, Message: "m"}
 	cases := map[string]struct {
 		now, last credential
 		logins    int
@@ -136,12 +162,12 @@ func TestKeepLast(t *testing.T) {
 }
 
 func TestMerge(t *testing.T) {
-	unknown := credential{Ref: types.NamespacedName{Name: "unknown"}, Waiting: true}
+	unknown := credential{Source: called("unknown"), Waiting: true}
 	asked := func(ago time.Duration) credential {
-		return credential{Ref: types.NamespacedName{Name: "asked"}, Waiting: true, WaitingSince: now.Add(-ago)}
+		return credential{Source: called("asked"), Waiting: true, WaitingSince: now.Add(-ago)}
 	}
-	ready := credential{Ref: types.NamespacedName{Name: "ready"}, Logins: logins("r")}
-	huge := credential{Ref: ref, Logins: dockerconfig.Logins{"r": {Username: "u", Password: strings.Repeat("p", corev1.MaxSecretSize/2)}}}
+	ready := credential{Source: called("ready"), Logins: logins("r")}
+	huge := credential{Source: hub, Logins: dockerconfig.Logins{"r": {Username: "u", Password: strings.Repeat("p", corev1.MaxSecretSize/2)}}}
 	cases := map[string]struct {
 		all                     []credential
 		document, wait, tooMuch bool
@@ -167,14 +193,14 @@ func TestMerge(t *testing.T) {
 
 func TestTheFirstSourceWinsAndTheLoserIsTold(t *testing.T) {
 	all := []credential{
-		{Ref: types.NamespacedName{Name: "first"}, Logins: dockerconfig.Logins{"r.io": {Username: "first", Password: "p"}}},
-		{Ref: types.NamespacedName{Name: "second"}, Logins: dockerconfig.Logins{"https://r.io": {Username: "second", Password: "p"}, "s.io": {Username: "second", Password: "p"}}},
+		{Source: called("first"), Logins: dockerconfig.Logins{"r.io": {Username: "first", Password: "p"}}},
+		{Source: called("second"), Logins: dockerconfig.Logins{"https://r.io": {Username: "second", Password: "p"}, "s.io": {Username: "second", Password: "p"}}},
 	}
 	got := merge(all, now)
 	if text := string(got.Document); !strings.Contains(text, `"username":"first"`) || strings.Contains(text, "https://r.io") {
 		t.Errorf("document is %s", text)
 	}
-	if all[1].Reason != v1alpha1.ReasonShadowed || !strings.Contains(all[1].Message, "https://r.io by /first") || all[1].Failed {
+	if all[1].Reason != v1alpha1.ReasonShadowed || !strings.Contains(all[1].Message, "https://r.io by first") || all[1].Failed {
 		t.Errorf("the loser is told %+v", all[1])
 	}
 	if all[0].Reason != "" {

@@ -19,9 +19,14 @@ import (
 // told in a status.
 const gatherOutcomes = 250 * time.Millisecond
 
-// SourceChanged wakes the objects that use a source Secret.
-func (c *Controller) SourceChanged(ref types.NamespacedName) {
-	c.enqueue(0, c.Sources.UsersOf(ref)...)
+// SecretChanged wakes the objects that use a source Secret.
+func (c *Controller) SecretChanged(ref types.NamespacedName) {
+	c.enqueue(0, c.Secrets.UsersOf(ref)...)
+}
+
+// AccountChanged wakes the objects that use a ServiceAccount's tokens.
+func (c *Controller) AccountChanged(ref types.NamespacedName) {
+	c.enqueue(0, c.Accounts.UsersOf(ref)...)
 }
 
 // LeaseChanged wakes the objects that use a lease, or all for the key "".

@@ -20,7 +20,7 @@ type memory struct {
 }
 
 type remembered struct {
-	credentials map[types.NamespacedName]credential
+	credentials map[string]credential // by source.ID
 	leaseKeys   []string
 	state       state
 	broughtOut  time.Time
@@ -55,10 +55,10 @@ func (m *memory) of(name string) *remembered {
 
 // last returns what was remembered of a source, logins that it gave earlier
 // included, and whether anything was.
-func (m *memory) last(name string, ref types.NamespacedName) (last credential, known bool) {
+func (m *memory) last(name, source string) (last credential, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	last, known = m.of(name).credentials[ref]
+	last, known = m.of(name).credentials[source]
 	return last, known && !last.Waiting
 }
 
@@ -68,9 +68,9 @@ func (m *memory) remember(name string, all []credential, leaseKeys []string) {
 	defer m.mu.Unlock()
 	r := m.of(name)
 	r.leaseKeys = leaseKeys
-	r.credentials = make(map[types.NamespacedName]credential, len(all))
+	r.credentials = make(map[string]credential, len(all))
 	for _, c := range all {
-		r.credentials[c.Ref] = c
+		r.credentials[c.Source.ID] = c
 	}
 }
 

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/types"
-
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/rights"
@@ -55,7 +53,7 @@ func plain[S ~string](values map[string]S) map[string]string {
 // content returns what g's Secrets are to hold: document, which is made of the
 // logins of sources, and a hash with key over everything that is written, so
 // that equal hashes mean equal Secrets.
-func content(g *grant.Grant, document, key []byte, sources []types.NamespacedName) *grant.Content {
+func content(g *grant.Grant, document, key []byte, sources []string) *grant.Content {
 	hash := hmac.New(sha256.New, key)
 	// Maps are encoded in order of their keys; strings always can be.
 	_ = json.NewEncoder(hash).Encode([]any{document, g.Labels, g.Annotations})

@@ -124,7 +124,7 @@ func (a assessment) working() bool {
 
 func (a assessment) credentialsVerdict() verdict {
 	if len(a.Credentials) == 0 {
-		return no(v1alpha1.ReasonNoCredentials, "spec.registry.credentials is empty: name at least one source Secret")
+		return no(v1alpha1.ReasonNoCredentials, "spec.registry.credentials is empty: name at least one source")
 	}
 	var failures []string
 	var first string
@@ -241,6 +241,9 @@ func (a assessment) credentials() []v1alpha1.CredentialStatus {
 			status.Reason = v1alpha1.ReasonReady
 		}
 		registries := slices.Sorted(maps.Keys(c.Logins))
+		if len(registries) == 0 && !c.Source.isSecret() {
+			registries = slices.Sorted(slices.Values(c.Registries))
+		}
 		status.Registries = registries[:min(len(registries), maxRegistries)]
 		statuses = append(statuses, status)
 	}
@@ -283,11 +286,14 @@ func (a assessment) setIMPS(status *v1alpha1.ImagePullSecretStatus) {
 	}
 	status.SourceSecretStatus = make(map[string]string, len(a.Credentials))
 	for _, c := range a.Credentials {
+		if !c.Source.isSecret() {
+			continue
+		}
 		text := "Ok"
 		if c.Failed {
 			text = c.Message
 		}
-		status.SourceSecretStatus[c.Ref.Namespace+"."+c.Ref.Name] = text
+		status.SourceSecretStatus[c.Source.Secret.Namespace+"."+c.Source.Secret.Name] = text
 	}
 	// The two fields that tell of the moment change only with something else.
 	if status.Status == v1alpha1.StatusReady && !equality.Semantic.DeepEqual(*status, a.Object.Status) {

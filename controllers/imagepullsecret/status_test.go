@@ -17,7 +17,7 @@ import (
 func wellAssessed(changes ...func(*assessment)) assessment {
 	a := assessment{
 		Object:      &v1alpha1.ImagePullSecret{ObjectMeta: metav1.ObjectMeta{Name: "corp", Generation: 3}},
-		Credentials: []credential{{Ref: ref, Provider: "static", Logins: logins("r")}},
+		Credentials: []credential{{Source: hub, Provider: "static", Logins: logins("r")}},
 		Merged:      merged{Document: []byte("{}")},
 		HasContent:  true,
 		Targets:     grant.Summary{Selected: 2, Ready: 2, Holding: []string{"a", "b"}},
@@ -132,7 +132,7 @@ func TestAnUnchangedStatusStaysEqual(t *testing.T) {
 func TestValidityIsToldAsIMPSDid(t *testing.T) {
 	a := wellAssessed(func(a *assessment) {
 		a.Credentials[0].ExpiresAt = now.Add(90 * time.Second)
-		a.Credentials = append(a.Credentials, credential{Ref: ref, Failed: false, Logins: logins("s"), ExpiresAt: now.Add(time.Hour)})
+		a.Credentials = append(a.Credentials, credential{Source: hub, Failed: false, Logins: logins("s"), ExpiresAt: now.Add(time.Hour)})
 	})
 	status := a.status()
 	if status.ValiditySeconds != 90 || !status.ExpiresAt.Time.Equal(now.Add(90*time.Second)) ||

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +23,9 @@ import (
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/controllers"
+	"github.com/imagepullsecrets/operator/internal/credentials"
 	"github.com/imagepullsecrets/operator/internal/version"
+	"github.com/imagepullsecrets/operator/providers/registry"
 )
 
 const (
@@ -47,10 +51,13 @@ type managerOptions struct {
 	podSelectors  bool
 	resync        seconds
 	targetWorkers int
+
+	schedule credentials.Schedule
+	ambient  []string
 }
 
 func newManagerCommand() *cobra.Command {
-	options := managerOptions{resync: seconds(10 * time.Hour)}
+	options := managerOptions{resync: seconds(10 * time.Hour), schedule: credentials.DefaultSchedule}
 	command := &cobra.Command{
 		Use:   "manager",
 		Short: "Run the operator",
@@ -77,6 +84,14 @@ func (o *managerOptions) bindFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.podSelectors, "pod-selectors", true, "allow ImagePullSecrets to select namespaces by their Pods")
 	flags.Var(&o.resync, "resync-interval", "how often everything is looked at without a cause: a duration, or a number of seconds")
 	flags.IntVar(&o.targetWorkers, "target-workers", 16, "how many Secrets are written at a time")
+	flags.Float64Var(&o.schedule.Fraction, "renewal-fraction", o.schedule.Fraction,
+		"the part of a login's life after which it is renewed, from 0.1 to 0.9")
+	flags.DurationVar(&o.schedule.Shortest, "renewal-min-interval", o.schedule.Shortest,
+		"the least time from one exchange to the next renewal of the same login")
+	flags.DurationVar(&o.schedule.Longest, "renewal-max-interval", o.schedule.Longest,
+		"the longest time from one exchange to the next renewal of the same login; 0 for no such bound")
+	flags.StringSliceVar(&o.ambient, "ambient-credentials", nil,
+		"clouds where a source without a serviceAccount may use the operator's own identity: "+strings.Join(registry.AmbientClouds, ", ")+" (default: none)")
 	flags.SetNormalizeFunc(withIMPSNames)
 }
 
@@ -111,10 +126,31 @@ func (o *managerOptions) validate() error {
 	if time.Duration(o.resync) < shortestResync {
 		errs = append(errs, fmt.Errorf("--resync-interval must be at least %s, not %s", shortestResync, &o.resync))
 	}
+	errs = append(errs, o.validateCredentials()...)
 	if o.namespace == "" {
 		errs = append(errs, errors.New("--namespace must not be empty"))
 	}
 	return errors.Join(errs...)
+}
+
+// validateCredentials says what is wrong with the options about credentials.
+func (o *managerOptions) validateCredentials() []error {
+	var errs []error
+	if !(o.schedule.Fraction >= 0.1 && o.schedule.Fraction <= 0.9) { // false for NaN too
+		errs = append(errs, fmt.Errorf("--renewal-fraction must be from 0.1 to 0.9, not %v", o.schedule.Fraction))
+	}
+	if o.schedule.Shortest < 0 || o.schedule.Longest < 0 {
+		errs = append(errs, errors.New("--renewal-min-interval and --renewal-max-interval must not be negative"))
+	}
+	if o.schedule.Longest > 0 && o.schedule.Longest < o.schedule.Shortest {
+		errs = append(errs, fmt.Errorf("--renewal-max-interval, %s, is shorter than --renewal-min-interval, %s", o.schedule.Longest, o.schedule.Shortest))
+	}
+	for _, cloud := range o.ambient {
+		if !slices.Contains(registry.AmbientClouds, cloud) {
+			errs = append(errs, fmt.Errorf("--ambient-credentials: there is no cloud %q; there are %s", cloud, strings.Join(registry.AmbientClouds, ", ")))
+		}
+	}
+	return errs
 }
 
 // run runs the operator until ctx ends.
@@ -178,6 +214,7 @@ func (o *managerOptions) newManager(restConfig *rest.Config) (manager.Manager, e
 	return mgr, controllers.Add(mgr, controllers.Config{
 		Namespace: o.namespace, TargetNames: o.targetNames, PodSelectors: o.podSelectors,
 		ResyncInterval: time.Duration(o.resync), TargetWorkers: o.targetWorkers,
+		Schedule: o.schedule, Ambient: o.ambient,
 	})
 }
 

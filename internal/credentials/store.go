@@ -74,6 +74,9 @@ type Store struct {
 	log       logr.Logger
 	random    func() float64
 	changed   func(key string)
+	env       providers.Env
+	schedule  Schedule
+	endpoints *endpoints
 
 	running context.Context // ends exchanges when the store stops; nil before Start
 	mu      sync.Mutex
@@ -86,6 +89,7 @@ type Store struct {
 // entry is one key's lease and the state of its exchange.
 type entry struct {
 	lease    Lease
+	endpoint string
 	inFlight bool
 	failures int
 	lastUse  time.Time
@@ -97,6 +101,10 @@ type Options struct {
 	Clock     clock.Clock
 	Metrics   *metrics.Metrics
 	Log       logr.Logger
+	// Env is what providers are lent.
+	Env providers.Env
+	// Schedule says when logins are renewed.
+	Schedule Schedule
 	// Changed is called, from any goroutine and with no lock held, after each
 	// exchange with the provider's key, and with "" once leases are loaded or
 	// could not be.
@@ -107,8 +115,10 @@ type Options struct {
 func NewStore(o Options) *Store {
 	return &Store{
 		persister: o.Persister, clock: o.Clock, metrics: o.Metrics, log: o.Log, changed: o.Changed,
-		random:  rand.Float64,
-		entries: map[string]*entry{},
+		env: o.Env, schedule: o.Schedule,
+		random:    rand.Float64,
+		endpoints: newEndpoints(),
+		entries:   map[string]*entry{},
 	}
 }
 
@@ -166,7 +176,7 @@ func (s *Store) load(ctx context.Context, saved Saved) {
 			lease: Lease{
 				Credential:   &lease.Credential,
 				IssuedAt:     lease.IssuedAt,
-				NextExchange: renewAt(key, lease.IssuedAt, lease.Credential.ExpiresAt),
+				NextExchange: s.schedule.renewAt(key, lease.IssuedAt, lease.Credential.ExpiresAt),
 				AskedAt:      now,
 			},
 			lastUse: now,
@@ -196,7 +206,7 @@ func (s *Store) Lease(p providers.Provider) Lease {
 		e = &entry{lease: Lease{AskedAt: now}}
 		s.entries[key] = e
 	}
-	e.lastUse = now
+	e.lastUse, e.endpoint = now, p.Endpoint()
 	if s.loaded && !e.inFlight && !now.Before(e.lease.NextExchange) {
 		e.inFlight = true
 		e.lease.NextExchange = time.Time{}
@@ -218,23 +228,86 @@ func (e *entry) validAt(now time.Time) bool {
 	return e.lease.Credential != nil && now.Before(e.lease.Credential.ExpiresAt)
 }
 
-// exchange asks p once and files the answer.
+// exchange asks p once, when its endpoint has room, and files the answer.
 func (s *Store) exchange(p providers.Provider) {
-	ctx, cancel := context.WithTimeout(s.running, exchangeDeadline)
-	defer cancel()
-	started := s.clock.Now()
-	credential, err := p.Fetch(ctx)
-	if s.running.Err() != nil {
+	leave, err := s.endpoints.enter(s.running, p.Endpoint(), s.clock.Now)
+	switch {
+	case s.running.Err() != nil:
 		return // the process is stopping; this says nothing about the provider
+	case err != nil:
+		s.putOff(p.Key(), err)
+		s.changed(p.Key())
+		return
+	}
+	started := s.clock.Now()
+	credential, minted, err := s.fetch(p)
+	leave()
+	if s.running.Err() != nil {
+		return
 	}
 	s.metrics.ExchangeDone(p.Name(), resultOf(err), s.clock.Since(started))
-	if err != nil {
-		s.fail(p.Key(), err)
-	} else {
+	if err == nil {
 		expired := s.succeed(p.Key(), credential, started)
 		s.persist(p.Key(), SavedLease{Credential: credential, IssuedAt: started}, expired)
+	} else {
+		s.fail(p.Key(), err)
 	}
+	s.judgeEndpoint(p.Endpoint(), err, minted)
 	s.changed(p.Key())
+}
+
+// fetch makes one exchange. minted tells that no token of a ServiceAccount was
+// missing for it; if one was, the failure is not the endpoint's.
+func (s *Store) fetch(p providers.Provider) (credential providers.Credential, minted bool, err error) {
+	ctx, cancel := context.WithTimeout(s.running, exchangeDeadline)
+	defer cancel()
+	minted = true
+	credential, err = p.Fetch(ctx, providers.Env{
+		Token: func(ctx context.Context, account providers.ServiceAccount, audience string) (string, error) {
+			token, err := s.env.Token(ctx, account, audience)
+			minted = minted && err == nil
+			return token, err
+		},
+	})
+	return credential, minted, err
+}
+
+// judgeEndpoint notes what an exchange tells about its endpoint. If that is
+// back after an outage, everything that waits for it is tried soon.
+func (s *Store) judgeEndpoint(endpoint string, err error, minted bool) {
+	if !minted {
+		s.endpoints.unclear(endpoint)
+		return
+	}
+	now := s.clock.Now()
+	if isOutage(err) {
+		if until := s.endpoints.failed(endpoint, now, providers.RetryAfter(err)); until.After(now) {
+			s.log.Info("endpoint is left alone for a moment", "endpoint", endpoint, "until", until)
+		}
+		return
+	}
+	if s.endpoints.answered(endpoint) {
+		s.log.Info("endpoint is back", "endpoint", endpoint)
+		for _, key := range s.resume(endpoint, now) {
+			s.changed(key)
+		}
+	}
+}
+
+// resume lets every exchange that waits for an endpoint take place within two
+// seconds, and returns their keys.
+func (s *Store) resume(endpoint string, now time.Time) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var keys []string
+	for key, e := range s.entries {
+		if e.endpoint == endpoint && !e.inFlight && isOutage(e.lease.Err) {
+			e.failures = 0
+			e.lease.NextExchange = now.Add(time.Duration(s.random() * float64(resumeWithin)))
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // succeed files a new credential and returns the keys of expired leases.
@@ -244,7 +317,7 @@ func (s *Store) succeed(key string, credential providers.Credential, issuedAt ti
 	now, e := s.clock.Now(), s.entries[key]
 	e.inFlight, e.failures = false, 0
 	e.lease.Credential, e.lease.IssuedAt, e.lease.Err = &credential, issuedAt, nil
-	e.lease.NextExchange = renewAt(key, issuedAt, credential.ExpiresAt)
+	e.lease.NextExchange = s.schedule.renewAt(key, issuedAt, credential.ExpiresAt)
 	var expired []string
 	for key, other := range s.entries {
 		if other.lease.Credential != nil && !other.validAt(now) {
@@ -258,10 +331,26 @@ func (s *Store) succeed(key string, credential providers.Credential, issuedAt ti
 func (s *Store) fail(key string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.entries[key].lease.Err = err
+	s.retryLater(key, err)
+}
+
+// putOff files that there was no exchange, since the endpoint is down. What an
+// earlier one met is more telling and stays.
+func (s *Store) putOff(key string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[key]; !isOutage(e.lease.Err) {
+		e.lease.Err = err
+	}
+	s.retryLater(key, err)
+}
+
+// retryLater plans the next exchange. The caller holds the lock.
+func (s *Store) retryLater(key string, err error) {
 	now, e := s.clock.Now(), s.entries[key]
 	e.inFlight = false
 	e.failures++
-	e.lease.Err = err
 	var remaining time.Duration
 	if e.lease.Credential != nil {
 		remaining = e.lease.Credential.ExpiresAt.Sub(now)

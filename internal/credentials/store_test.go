@@ -20,14 +20,22 @@ var start = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 // fakeProvider answers as its function says.
 type fakeProvider struct {
-	key   string
-	fetch func(context.Context) (providers.Credential, error)
+	key      string
+	endpoint string
+	fetch    func(context.Context) (providers.Credential, error)
+	minting  bool // asks for a token first
 }
 
 func (p fakeProvider) Name() string         { return "fake" }
 func (p fakeProvider) Key() string          { return p.key }
+func (p fakeProvider) Endpoint() string     { return p.endpoint }
 func (p fakeProvider) Registries() []string { return []string{"r"} }
-func (p fakeProvider) Fetch(ctx context.Context) (providers.Credential, error) {
+func (p fakeProvider) Fetch(ctx context.Context, env providers.Env) (providers.Credential, error) {
+	if p.minting {
+		if _, err := env.Token(ctx, providers.ServiceAccount{}, "audience"); err != nil {
+			return providers.Credential{}, err
+		}
+	}
 	return p.fetch(ctx)
 }
 
@@ -74,7 +82,11 @@ func newWorld(t *testing.T, persister *fakePersister) world {
 	w := world{clock: clocktesting.NewFakeClock(start), persister: persister, changes: make(chan string, 100)}
 	w.Store = NewStore(Options{
 		Persister: persister, Clock: w.clock, Metrics: metrics.New(prometheus.NewRegistry()), Log: logr.Discard(),
-		Changed: func(key string) { w.changes <- key },
+		Env: providers.Env{Token: func(context.Context, providers.ServiceAccount, string) (string, error) {
+			return "", errors.New("no right to mint")
+		}},
+		Schedule: DefaultSchedule,
+		Changed:  func(key string) { w.changes <- key },
 	})
 	w.random = func() float64 { return 0.5 } // no jitter
 	return w
@@ -108,13 +120,13 @@ func (w world) wait(t *testing.T, key string) {
 func (w world) giving(key string, life time.Duration, count *int) fakeProvider {
 	return fakeProvider{key: key, fetch: func(context.Context) (providers.Credential, error) {
 		*count++
-		return providers.Credential{Logins: dockerconfig.Logins{"r": {Username: "u"}}, ExpiresAt: w.clock.Now().Add(life)}, nil
+		return providers.Credential{Login: dockerconfig.Login{Username: "u"}, ExpiresAt: w.clock.Now().Add(life)}, nil
 	}}
 }
 
 // renewal is when a lease is to be renewed.
 func (w world) renewal(key string, issued time.Time, life time.Duration) time.Time {
-	return renewAt(key, issued, issued.Add(life))
+	return DefaultSchedule.renewAt(key, issued, issued.Add(life))
 }
 
 func failing(key string, err error) fakeProvider {

@@ -49,8 +49,8 @@ type Content struct {
 	// Hash is a keyed hash over DockerConfigJSON and the rest of what is
 	// written, so that equal hashes mean that no write is due.
 	Hash string
-	// Sources are the Secrets whose logins these are.
-	Sources []types.NamespacedName
+	// Sources identify the sources whose logins these are.
+	Sources []string
 }
 
 // precedence orders grants that want the same Secret: the older object wins, and

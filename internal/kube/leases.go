@@ -53,9 +53,10 @@ func NewLeases(client corev1client.SecretInterface) *Leases { return &Leases{cli
 
 // leaseRecord is a lease as it is stored.
 type leaseRecord struct {
-	Logins    dockerconfig.Logins `json:"logins"`
-	IssuedAt  time.Time           `json:"issuedAt"`
-	ExpiresAt time.Time           `json:"expiresAt"`
+	Username  string    `json:"username"`
+	Password  string    `json:"password"`
+	IssuedAt  time.Time `json:"issuedAt"`
+	ExpiresAt time.Time `json:"expiresAt"`
 }
 
 // Load reads all leases and makes the key for hashing if there is none. A
@@ -75,12 +76,15 @@ func (l *Leases) Load(ctx context.Context) (credentials.Saved, error) {
 		}
 		for key, data := range l.shards[shard] {
 			var record leaseRecord
-			if key == hashKeyField || json.Unmarshal(data, &record) != nil {
+			if key == hashKeyField || json.Unmarshal(data, &record) != nil || record.Password == "" {
 				continue
 			}
 			saved.Leases[key] = credentials.SavedLease{
-				Credential: providers.Credential{Logins: record.Logins, ExpiresAt: record.ExpiresAt},
-				IssuedAt:   record.IssuedAt,
+				Credential: providers.Credential{
+					Login:     dockerconfig.Login{Username: record.Username, Password: record.Password},
+					ExpiresAt: record.ExpiresAt,
+				},
+				IssuedAt: record.IssuedAt,
 			}
 		}
 	}
@@ -104,8 +108,9 @@ func (l *Leases) hashKey(ctx context.Context) ([]byte, error) {
 
 // Save keeps a lease; see credentials.Persister.
 func (l *Leases) Save(ctx context.Context, key string, lease credentials.SavedLease, expired []string) error {
-	record, err := json.Marshal(leaseRecord{
-		Logins: lease.Credential.Logins, IssuedAt: lease.IssuedAt, ExpiresAt: lease.Credential.ExpiresAt,
+	record, err := json.Marshal(leaseRecord{ //nolint:gosec // to keep passwords over restarts is what a lease record is for
+		Username: lease.Credential.Login.Username, Password: lease.Credential.Login.Password,
+		IssuedAt: lease.IssuedAt, ExpiresAt: lease.Credential.ExpiresAt,
 	})
 	if err != nil {
 		return fmt.Errorf("encoding a lease: %w", err)

@@ -21,7 +21,7 @@ import (
 func savedLease(password string) credentials.SavedLease {
 	return credentials.SavedLease{
 		Credential: providers.Credential{
-			Logins:    dockerconfig.Logins{"r.io": {Username: "u", Password: password}},
+			Login:     dockerconfig.Login{Username: "u", Password: password},
 			ExpiresAt: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC),
 		},
 		IssuedAt: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC),
@@ -45,7 +45,7 @@ func TestLeasesAreReadBackByAnotherProcess(t *testing.T) {
 		t.Fatalf("the second load gave %d leases, %v", len(again.Leases), err)
 	}
 	got := again.Leases["7-key"]
-	if got.Credential.Logins["r.io"].Password != "7" || !got.IssuedAt.Equal(savedLease("").IssuedAt) || !got.Credential.ExpiresAt.Equal(savedLease("").Credential.ExpiresAt) {
+	if got.Credential.Login.Password != "7" || !got.IssuedAt.Equal(savedLease("").IssuedAt) || !got.Credential.ExpiresAt.Equal(savedLease("").Credential.ExpiresAt) {
 		t.Errorf("read back %+v", got)
 	}
 	list, err := client.CoreV1().Secrets("ops").List(t.Context(), metav1.ListOptions{})
@@ -82,10 +82,10 @@ func TestExpiredLeasesAreForgotten(t *testing.T) {
 func TestARecordThatCannotBeReadIsLeftOut(t *testing.T) {
 	client := fake.NewClientset(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ops", Name: leaseSecretName(3)}, Type: leaseSecretType,
-		Data: map[string][]byte{"bad": []byte("{"), "good": []byte(`{"logins":{}}`)},
+		Data: map[string][]byte{"bad": []byte("{"), "good": []byte(`{"username":"u","password":"p"}`)},
 	}, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ops", Name: leaseSecretName(4)}, Type: corev1.SecretTypeOpaque,
-		Data: map[string][]byte{"foreign": []byte(`{"logins":{}}`)},
+		Data: map[string][]byte{"foreign": []byte(`{"username":"u","password":"p"}`)},
 	})
 	saved, err := NewLeases(client.CoreV1().Secrets("ops")).Load(t.Context())
 	if _, found := saved.Leases["good"]; err != nil || !found || len(saved.Leases) != 1 {

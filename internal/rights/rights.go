@@ -28,15 +28,24 @@ var (
 
 // ForSource returns the RBAC rule that lets the operator read a source Secret, as
 // a person would add it to a Role in that namespace.
-func ForSource(name string) string { return rule(sourceVerbs, name) }
+func ForSource(name string) string { return rule("secrets", sourceVerbs, name) }
 
 // ForTarget returns the RBAC rule that lets the operator keep Secrets of a name,
 // as a person would add it to a ClusterRole.
-func ForTarget(name string) string { return rule(targetVerbs, name) }
+func ForTarget(name string) string { return rule("secrets", targetVerbs, name) }
 
-func rule(verbs []string, name string) string {
-	return fmt.Sprintf(`{apiGroups: [""], resources: [secrets], resourceNames: [%s], verbs: [%s]}`,
-		name, strings.Join(verbs, ", "))
+// ForServiceAccount returns the RBAC rule that lets the operator see a
+// ServiceAccount whose tokens it exchanges, as a person would add it to a Role
+// in that namespace.
+func ForServiceAccount(name string) string { return rule("serviceaccounts", sourceVerbs, name) }
+
+// ForToken returns the RBAC rule that lets the operator mint tokens of a
+// ServiceAccount, as a person would add it to a Role in that namespace.
+func ForToken(name string) string { return rule("serviceaccounts/token", []string{"create"}, name) }
+
+func rule(resource string, verbs []string, name string) string {
+	return fmt.Sprintf(`{apiGroups: [""], resources: [%s], resourceNames: [%s], verbs: [%s]}`,
+		resource, name, strings.Join(verbs, ", "))
 }
 
 // ForLeases is the RBAC rule that lets the operator keep leases, as a person

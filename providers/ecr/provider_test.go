@@ -5,143 +5,38 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
-	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/imagepullsecrets/operator/internal/awsidentity"
+	"github.com/imagepullsecrets/operator/internal/awsidentity/awstest"
 	"github.com/imagepullsecrets/operator/providers"
 )
 
-func TestNewRefusesWhatCannotWork(t *testing.T) {
-	for name, test := range map[string]struct {
-		change func(*Config)
-		want   []string
-	}{
-		"everything empty is told at once": {
-			func(c *Config) { *c = Config{} },
-			[]string{"accessKeyID is empty", "secretKey is empty", "accountID is empty", "region is empty"},
-		},
-		"white space is empty":            {func(c *Config) { c.Region = " \n" }, []string{"region is empty"}},
-		"an account with dashes":          {func(c *Config) { c.AccountID = "1111-2222-3333" }, []string{`accountID must match ^\d{12}$, not "1111-2222-3333"`}},
-		"an account that lost its zero":   {func(c *Config) { c.AccountID = "11122223333" }, []string{`not "11122223333"`}},
-		"an account with other digits":    {func(c *Config) { c.AccountID = "١١١١٢٢٢٢٣٣٣٣" }, []string{"accountID must match"}},
-		"an account on two lines":         {func(c *Config) { c.AccountID = "111122223333\nx" }, []string{`not "111122223333\nx"`}},
-		"a region in capitals":            {func(c *Config) { c.Region = "EU-Central-1" }, []string{`such as eu-central-1, not "EU-Central-1"`}},
-		"a zone for a region":             {func(c *Config) { c.Region = "eu-central-1a" }, []string{`not "eu-central-1a"`}},
-		"a region that names a host":      {func(c *Config) { c.Region = "eu-central-1.evil.example/" }, []string{`not "eu-central-1.evil.example/"`}},
-		"a region without a number":       {func(c *Config) { c.Region = "aws-global" }, []string{`not "aws-global"`}},
-		"a region that switches on FIPS":  {func(c *Config) { c.Region = "fips-us-east-1" }, []string{"set useFIPS instead"}},
-		"a key in the place of its id":    {func(c *Config) { c.AccessKeyID = plantedSecret }, []string{"accessKeyID must match", "swapped with secretKey"}},
-		"a temporary key":                 {func(c *Config) { c.AccessKeyID = "ASIA" + strings.Repeat("A", 16) }, []string{"temporary credentials", "use the access key of an IAM user"}},
-		"white space in the secret":       {func(c *Config) { c.SecretAccessKey = "planted secret" }, []string{"secretKey contains white space"}},
-		"a byte order mark in the secret": {func(c *Config) { c.SecretAccessKey = "\ufeff" + plantedSecret }, []string{"secretKey contains"}},
-		"a role's name only":              {func(c *Config) { c.RoleARN = "pull" }, []string{"roleArn must be a role's ARN", `not "pull"`}},
-		"a user's ARN":                    {func(c *Config) { c.RoleARN = "arn:aws:iam::111122223333:user/ci" }, []string{`not "arn:aws:iam::111122223333:user/ci"`}},
-		"a session's ARN":                 {func(c *Config) { c.RoleARN = "arn:aws:sts::111122223333:assumed-role/pull/me" }, []string{"assumed-role/pull/me"}},
-		"a role without an account":       {func(c *Config) { c.RoleARN = "arn:aws:iam:::role/pull" }, []string{"roleArn must be"}},
-		"a role with a region":            {func(c *Config) { c.RoleARN = "arn:aws:iam:eu-central-1:111122223333:role/pull" }, []string{"roleArn must be"}},
-		"a role without a name":           {func(c *Config) { c.RoleARN = "arn:aws:iam::111122223333:role/" }, []string{"roleArn must be"}},
-		"a secret in the role's place":    {func(c *Config) { c.RoleARN = strings.Repeat("planted", 6) }, []string{"not a value of 42 characters"}},
-		"a secret in the account's place": {func(c *Config) { c.AccountID = strings.Repeat("planted", 6) }, []string{"not a value of 42 characters"}},
-		"a role of another partition": {
-			func(c *Config) { c.RoleARN, c.Region = "arn:aws:iam::111122223333:role/pull", "cn-north-1" },
-			[]string{`roleArn is of partition "aws", but region cn-north-1 is of partition aws-cn`},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			config := testConfig()
-			test.change(&config)
-			provider, err := New(config, nil)
-			if provider != nil {
-				t.Errorf("got a provider: %v", provider)
-			}
-			checkMessage(t, err, providers.Invalid, test.want)
-			if strings.Contains(err.Error(), strings.Repeat("planted", 6)) {
-				t.Errorf("%q tells the secret", err)
-			}
-		})
+const host = "111122223333.dkr.ecr.eu-central-1.amazonaws.com"
+
+func testConfig() Config {
+	return Config{
+		Identity:  awsidentity.Config{AccessKeyID: awstest.KeyID, SecretAccessKey: awstest.SecretKey},
+		Region:    "eu-central-1",
+		AccountID: "111122223333",
 	}
 }
 
-func TestNewTakesRolesOfTheRegionsPartition(t *testing.T) {
-	for name, test := range map[string]struct{ region, role string }{
-		"commercial":         {"eu-central-1", "arn:aws:iam::111122223333:role/pull"},
-		"a path":             {"eu-central-1", "arn:aws:iam::111122223333:role/team/a+b=c,d.e@f-g_h/pull"},
-		"China":              {"cn-north-1", "arn:aws-cn:iam::111122223333:role/pull"},
-		"GovCloud":           {"us-gov-west-1", "arn:aws-us-gov:iam::111122223333:role/pull"},
-		"European sovereign": {"eusc-de-east-1", "arn:aws-eusc:iam::111122223333:role/pull"},
-		"isolated":           {"us-isob-east-1", "arn:aws-iso-b:iam::111122223333:role/pull"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			config := testConfig()
-			config.Region, config.RoleARN = test.region, test.role
-			if _, err := New(config, nil); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+func withRole(c Config) Config {
+	c.Identity.RoleARN = "arn:aws:iam::111122223333:role/team/pull"
+	return c
 }
 
-func TestNewSaysThatARegionHasNoSuchEndpoints(t *testing.T) {
-	missing := errors.New("FIPS is enabled but this partition does not support FIPS")
-	for name, test := range map[string]struct {
-		change func(*resolver)
-		want   string
-	}{
-		"an unknown region": {func(r *resolver) { r.partition = func(string) (string, error) { return "", missing } }, `region "eu-central-1" is unknown`},
-		"no ECR endpoint":   {func(r *resolver) { r.ecrHost = func(string, variant) (string, error) { return "", missing } }, `region "eu-central-1" has no useFIPS with useDualStack endpoint for ECR: FIPS is enabled but`},
-		"no STS endpoint":   {func(r *resolver) { r.stsHost = func(string, variant) (string, error) { return "", missing } }, `region "eu-central-1" has no useFIPS with useDualStack endpoint for STS`},
-		"no plain FIPS endpoint": {func(r *resolver) {
-			known := r.ecrHost
-			r.ecrHost = func(region string, v variant) (string, error) {
-				if v == (variant{fips: true}) {
-					return "", missing
-				}
-				return known(region, v)
-			}
-		}, `region "eu-central-1" has no useFIPS endpoint for ECR`},
-		"an endpoint without the region": {func(r *resolver) {
-			r.ecrHost = func(string, variant) (string, error) { return "api.ecr.example", nil }
-		}, `can't be told from the standard endpoint "api.ecr.example"`},
-		"a dual-stack endpoint of another form": {func(r *resolver) {
-			known := r.ecrHost
-			r.ecrHost = func(region string, v variant) (string, error) {
-				if v.dualStack {
-					return "ecr.eu-central-1.other.aws", nil
-				}
-				return known(region, v)
-			}
-		}, `can't be told from the useDualStack endpoint "ecr.eu-central-1.other.aws"`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			config := testConfig()
-			config.UseFIPS, config.UseDualStack = true, true
-			resolve := sdkResolver
-			test.change(&resolve)
-			_, err := config.validate(resolve)
-			checkMessage(t, err, providers.Invalid, []string{test.want})
-		})
+func withServiceAccount(c Config) Config {
+	c.Identity = awsidentity.Config{
+		ServiceAccount: providers.ServiceAccount{Namespace: "registry-access", Name: "puller", UID: "u-1"},
+		RoleARN:        "arn:aws:iam::111122223333:role/team/pull",
 	}
-}
-
-func TestWhiteSpaceAroundValuesIsIgnored(t *testing.T) {
-	plain := withRole(testConfig())
-	padded := plain
-	fields := reflect.ValueOf(&padded).Elem()
-	for i := range fields.NumField() {
-		if field := fields.Field(i); field.Kind() == reflect.String {
-			field.SetString(" " + field.String() + "\r\n")
-		}
-	}
-	want, got := mustNew(t, plain), mustNew(t, padded)
-	if want.Key() != got.Key() || want.config != got.config {
-		t.Error("padding makes another provider")
-	}
-	if diff := cmp.Diff(want.Registries(), got.Registries()); diff != "" {
-		t.Error(diff)
-	}
+	return c
 }
 
 func mustNew(t *testing.T, config Config) *Provider {
@@ -153,55 +48,267 @@ func mustNew(t *testing.T, config Config) *Provider {
 	return provider
 }
 
-// TestKeyCoversEveryInput changes every field there is, so that a new one
-// can't be forgotten.
-func TestKeyCoversEveryInput(t *testing.T) {
-	// A role alone must not share a token with no role: IMPS did.
-	keys := map[string]string{"nothing": testConfig().key()}
-	for i := range reflect.TypeFor[Config]().NumField() {
-		config := testConfig()
-		name := reflect.TypeFor[Config]().Field(i).Name
-		switch field := reflect.ValueOf(&config).Elem().Field(i); field.Kind() {
-		case reflect.String:
-			field.SetString(field.String() + "x")
-		case reflect.Bool:
-			field.SetBool(!field.Bool())
-		default:
-			t.Fatalf("don't know how to change %s", name)
-		}
-		for other, key := range keys {
-			if key == config.key() {
-				t.Errorf("changing %s and changing %s make the same key", name, other)
-			}
-		}
-		keys[name] = config.key()
-	}
-}
-
-func TestKeyKeepsNeighbouringFieldsApart(t *testing.T) {
-	zeros := strings.Repeat("\x00", 8)
-	for name, pairs := range map[string][2][2]string{
-		"a field's end is the next one's beginning": {{"AB", "C"}, {"A", "BC"}},
-		"fields that hold what may separate them":   {{"A" + zeros + "B", "C"}, {"A", "B" + zeros + "C"}},
+func TestNewRefusesWhatCannotWork(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Config)
+		want   []string
+	}{
+		"everything empty is told at once": {
+			func(c *Config) { *c = Config{} }, []string{"nobody is named to call AWS", "accountID is empty", "region is empty"},
+		},
+		"everything wrong is told at once": {
+			func(c *Config) {
+				*c = Config{Identity: awsidentity.Config{AccessKeyID: "%", RoleARN: "x"}, AccountID: "1", Region: "eu-central-1", Registries: []string{"a.example", "b.example"}}
+			},
+			[]string{"accessKeyID must match", "secretKey is empty", "roleArn must be", "accountID must match", `"a.example" is not`, `"b.example" is not`},
+		},
+		"an account with dashes":          {func(c *Config) { c.AccountID = "1111-2222-3333" }, []string{`accountID must match ^\d{12}$, not "1111-2222-3333"`}},
+		"an account that lost its zero":   {func(c *Config) { c.AccountID = "11122223333" }, []string{`not "11122223333"`}},
+		"an account with other digits":    {func(c *Config) { c.AccountID = "١١١١٢٢٢٢٣٣٣٣" }, []string{"accountID must match"}},
+		"an account on two lines":         {func(c *Config) { c.AccountID = "111122223333\nx" }, []string{`not "111122223333\nx"`}},
+		"a secret in the account's place": {func(c *Config) { c.AccountID = strings.Repeat("planted", 6) }, []string{"not a value of 42 characters"}},
+		"a region that names a host":      {func(c *Config) { c.Region = "eu-central-1.evil.example/" }, []string{`not "eu-central-1.evil.example/"`}},
+		"a region that switches on FIPS":  {func(c *Config) { c.Region = "fips-us-east-1" }, []string{"set useFIPS instead"}},
+		"a role of another partition": {
+			func(c *Config) { c.Identity.RoleARN, c.Region = "arn:aws:iam::111122223333:role/pull", "cn-north-1" },
+			[]string{`roleArn is of partition "aws", but region cn-north-1 is of partition aws-cn`},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			one, other := testConfig(), testConfig()
-			one.AccessKeyID, one.SecretAccessKey = pairs[0][0], pairs[0][1]
-			other.AccessKeyID, other.SecretAccessKey = pairs[1][0], pairs[1][1]
-			if one.key() == other.key() {
-				t.Error("fields run together")
+			config := testConfig()
+			test.change(&config)
+			provider, err := New(config, nil)
+			if provider != nil {
+				t.Errorf("got a provider: %v", provider)
+			}
+			awstest.CheckError(t, err, providers.Invalid, test.want...)
+			if strings.Contains(err.Error(), strings.Repeat("planted", 6)) {
+				t.Errorf("%q tells the secret", err)
 			}
 		})
 	}
 }
 
-func TestKeyIsAHashAndStable(t *testing.T) {
-	key := mustNew(t, testConfig()).Key()
-	if !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(key) {
-		t.Errorf("%q is not a SHA-256", key)
+func TestNewRefusesRegistriesThatTheLoginMustNotReach(t *testing.T) {
+	for name, test := range map[string]struct{ registry, want string }{
+		"a host that goes on":          {host + ".evil.example", "is not AWS's; in region eu-central-1 a registry's host is the account's ID and one of .dkr.ecr.eu-central-1.amazonaws.com, ."},
+		"a host in another's domain":   {"evil.example." + host, "is not a private registry's host, such as 111122223333.dkr.ecr.eu-central-1.amazonaws.com"},
+		"a host with a path":           {host + "/evil", "is not a private registry's host"},
+		"a host with a port":           {host + ":8443", "is not a private registry's host"},
+		"a URL":                        {"https://" + host, "is not a private registry's host"},
+		"a user in front":              {"evil@" + host, "is not a private registry's host"},
+		"two lines":                    {"evil.example\n" + host, "is not a private registry's host"},
+		"a look-alike of AWS":          {"111122223333.dkr.ecr.eu-central-1.amazonaws.co", "is not AWS's"},
+		"a look-alike of its dots":     {"111122223333.dkr.ecr.eu-central-1.amazonaws-com", "is not AWS's"},
+		"another partition's domain":   {"111122223333.dkr.ecr.eu-central-1.amazonaws.com.cn", "is not AWS's"},
+		"the other kind's domain":      {"111122223333.dkr.ecr.eu-central-1.on.aws", "is not AWS's"},
+		"the other kind's labels":      {"111122223333.dkr-ecr.eu-central-1.amazonaws.com", "is not AWS's"},
+		"another region":               {"111122223333.dkr.ecr.eu-west-1.amazonaws.com", `is of region "eu-west-1", but a login opens registries of its own region only`},
+		"another partition":            {"111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn", `is of region "cn-north-1"`},
+		"capitals":                     {strings.ToUpper(host), "is not a private registry's host"},
+		"a short account":              {"11112222333.dkr.ecr.eu-central-1.amazonaws.com", "is not a private registry's host"},
+		"the public gallery":           {"public.ecr.aws", "is not a private registry's host"},
+		"the API":                      {"api.ecr.eu-central-1.amazonaws.com", "is not a private registry's host"},
+		"nothing":                      {" ", `registries: "" is not a private registry's host`},
+		"a star":                       {"*.dkr.ecr.eu-central-1.amazonaws.com", "is not a private registry's host"},
+		"longer than any host":         {strings.Repeat("1", 254), "a value of 254 bytes is not a private registry's host"},
+		"a dot at the end":             {host + ".", "is not AWS's"},
+		"digits of another alphabet":   {"١١١١٢٢٢٢٣٣٣٣.dkr.ecr.eu-central-1.amazonaws.com", "is not a private registry's host"},
+		"a dot that matches any label": {"111122223333.dkrxecr.eu-central-1.amazonaws.com", "is not a private registry's host"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := testConfig()
+			config.Registries = []string{test.registry}
+			_, err := New(config, nil)
+			awstest.CheckError(t, err, providers.Invalid, "registries: ", test.want)
+		})
 	}
-	if again := mustNew(t, testConfig()).Key(); again != key {
-		t.Errorf("got %s, then %s", key, again)
+}
+
+func FuzzRegistries(f *testing.F) {
+	for _, seed := range []string{host, host + ".evil.example", "444455556666.dkr-ecr-fips.eu-central-1.on.aws", "", "\xff", host + "\n"} {
+		f.Add(seed)
+	}
+	known := []string{
+		"dkr.ecr.eu-central-1.amazonaws.com", "dkr.ecr-fips.eu-central-1.amazonaws.com", "dkr-ecr.eu-central-1.on.aws", "dkr-ecr-fips.eu-central-1.on.aws",
+	}
+	f.Fuzz(func(t *testing.T, registry string) {
+		config := testConfig()
+		config.Registries = []string{registry}
+		provider, err := New(config, nil)
+		account, suffix, _ := strings.Cut(strings.TrimSpace(registry), ".")
+		ours := len(account) == 12 && strings.Trim(account, "0123456789") == "" && slices.Contains(known, suffix)
+		if (err == nil) != ours {
+			t.Errorf("%q is ours: %t, got %v, %v", registry, ours, provider, err)
+		}
+	})
+}
+
+func TestRegistries(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Config)
+		want   []string
+	}{
+		"the account's": {func(*Config) {}, []string{host}},
+		"with FIPS":     {func(c *Config) { c.UseFIPS = true }, []string{host, "111122223333.dkr.ecr-fips.eu-central-1.amazonaws.com"}},
+		"with further ones": {
+			func(c *Config) {
+				c.Registries = []string{" 444455556666.dkr.ecr.eu-central-1.amazonaws.com\n", "111122223333.dkr-ecr.eu-central-1.on.aws", "444455556666.dkr-ecr-fips.eu-central-1.on.aws"}
+			},
+			[]string{host, "444455556666.dkr.ecr.eu-central-1.amazonaws.com", "111122223333.dkr-ecr.eu-central-1.on.aws", "444455556666.dkr-ecr-fips.eu-central-1.on.aws"},
+		},
+		"each once": {
+			func(c *Config) {
+				c.UseDualStack = true
+				c.Registries = []string{"111122223333.dkr-ecr.eu-central-1.on.aws", host, "444455556666.dkr.ecr.eu-central-1.amazonaws.com", "444455556666.dkr.ecr.eu-central-1.amazonaws.com"}
+			},
+			[]string{host, "111122223333.dkr-ecr.eu-central-1.on.aws", "444455556666.dkr.ecr.eu-central-1.amazonaws.com"},
+		},
+		"in China": {
+			func(c *Config) {
+				c.Region = "cn-north-1"
+				c.Registries = []string{"444455556666.dkr.ecr.cn-north-1.amazonaws.com.cn", "444455556666.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn"}
+			},
+			[]string{"111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn", "444455556666.dkr.ecr.cn-north-1.amazonaws.com.cn", "444455556666.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := testConfig()
+			test.change(&config)
+			if diff := cmp.Diff(test.want, mustNew(t, config).Registries()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestNewSaysThatARegionHasNoSuchEndpoints(t *testing.T) {
+	missing := errors.New("FIPS is enabled but this partition does not support FIPS")
+	for name, test := range map[string]struct {
+		host hostOf
+		want string
+	}{
+		"no endpoint": {func(string, awsidentity.Variant) (string, error) { return "", missing }, `region "eu-central-1" has no standard endpoint for ECR: FIPS is enabled but`},
+		"no plain FIPS endpoint": {func(region string, v awsidentity.Variant) (string, error) {
+			if v == (awsidentity.Variant{FIPS: true}) {
+				return "", missing
+			}
+			return sdkHost(region, v)
+		}, `region "eu-central-1" has no useFIPS endpoint for ECR`},
+		"an endpoint without the region": {func(string, awsidentity.Variant) (string, error) { return "api.ecr.example", nil }, `can't be told from the standard endpoint "api.ecr.example"`},
+		"a dual-stack endpoint of another form": {func(region string, v awsidentity.Variant) (string, error) {
+			if v.DualStack {
+				return "ecr.eu-central-1.other.aws", nil
+			}
+			return sdkHost(region, v)
+		}, `can't be told from the useDualStack endpoint "ecr.eu-central-1.other.aws"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := testConfig()
+			config.UseFIPS, config.UseDualStack = true, true
+			_, err := newProvider(config, nil, test.host)
+			awstest.CheckError(t, err, providers.Invalid, test.want)
+		})
+	}
+}
+
+func TestARegionWithoutOtherKindsOfEndpointsHasTheStandardOne(t *testing.T) {
+	standard := func(region string, v awsidentity.Variant) (string, error) {
+		if v != (awsidentity.Variant{}) {
+			return "", errors.New("no such endpoints here")
+		}
+		return sdkHost(region, v)
+	}
+	config := testConfig()
+	if _, err := newProvider(config, nil, standard); err != nil {
+		t.Error(err)
+	}
+	config.Registries = []string{"111122223333.dkr-ecr.eu-central-1.on.aws"}
+	_, err := newProvider(config, nil, standard)
+	awstest.CheckError(t, err, providers.Invalid, "is not AWS's; in region eu-central-1 a registry's host is the account's ID and one of .dkr.ecr.eu-central-1.amazonaws.com")
+}
+
+// TestTheKeyCoversWhatDecidesOnTheLogin has an entry for every field there is,
+// so that a new one can't be forgotten.
+func TestTheKeyCoversWhatDecidesOnTheLogin(t *testing.T) {
+	fields := map[string]struct {
+		change func(*Config)
+		// shared says why a change makes no other exchange.
+		shared string
+	}{
+		// awsidentity's tests change each of its fields.
+		"Identity":     {change: func(c *Config) { c.Identity.RoleARN = "arn:aws:iam::111122223333:role/other" }},
+		"Region":       {change: func(c *Config) { c.Region = "eu-west-1" }},
+		"UseFIPS":      {change: func(c *Config) { c.UseFIPS = true }},
+		"UseDualStack": {change: func(c *Config) { c.UseDualStack = true }},
+		"AccountID":    {func(c *Config) { c.AccountID = "444455556666" }, "a token opens the registries of every account that its principal may read"},
+		"Registries": {
+			func(c *Config) { c.Registries = []string{"444455556666.dkr.ecr.eu-central-1.amazonaws.com"} },
+			"they are where the login is written, not what it is",
+		},
+	}
+	// A role must not share a token with no role: IMPS did.
+	base := mustNew(t, testConfig()).Key()
+	keys := map[string]string{base: "nothing"}
+	for i := range reflect.TypeFor[Config]().NumField() {
+		name := reflect.TypeFor[Config]().Field(i).Name
+		field, found := fields[name]
+		if !found {
+			t.Fatalf("no word on whether %s decides on the login", name)
+		}
+		config := testConfig()
+		field.change(&config)
+		if reflect.DeepEqual(config, testConfig()) {
+			t.Fatalf("%s is not changed", name)
+		}
+		key := mustNew(t, config).Key()
+		switch other, taken := keys[key]; {
+		case field.shared != "" && key != base:
+			t.Errorf("%s changes the key, though %s", name, field.shared)
+		case field.shared == "" && taken:
+			t.Errorf("changing %s and changing %s make the same key", name, other)
+		}
+		keys[key] = name
+	}
+}
+
+func TestTheKeyIsThatOfTheService(t *testing.T) {
+	provider := mustNew(t, testConfig())
+	if provider.Key() != provider.identity.Key("ecr") || provider.Name() != "ecr" {
+		t.Errorf("%s has key %s", provider.Name(), provider.Key())
+	}
+}
+
+func TestTheEndpointIsThatOfTheFirstCall(t *testing.T) {
+	fips := withRole(testConfig())
+	fips.UseFIPS = true
+	for name, test := range map[string]struct {
+		config Config
+		want   string
+	}{
+		"an access key asks ECR":       {testConfig(), "api.ecr.eu-central-1.amazonaws.com"},
+		"a role begins at STS":         {withRole(testConfig()), "sts.eu-central-1.amazonaws.com"},
+		"a ServiceAccount, too":        {withServiceAccount(testConfig()), "sts.eu-central-1.amazonaws.com"},
+		"with FIPS, it is that of STS": {fips, "sts-fips.eu-central-1.amazonaws.com"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := mustNew(t, test.config).Endpoint(); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestWhiteSpaceAroundValuesIsIgnored(t *testing.T) {
+	padded := testConfig()
+	padded.Region, padded.AccountID = " eu-central-1\r\n", "111122223333\n"
+	padded.Identity.SecretAccessKey += "\n"
+	want, got := mustNew(t, testConfig()), mustNew(t, padded)
+	if want.Key() != got.Key() {
+		t.Error("padding makes another key")
+	}
+	if diff := cmp.Diff(want.Registries(), got.Registries()); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -214,7 +321,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	}
 	for _, value := range []any{config, &config, provider, holder{provider, config}, &holder{provider, config}} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
-			if found := leaks(fmt.Sprintf(verb, value)); found != nil {
+			if found := awstest.Leaks(fmt.Sprintf(verb, value)); len(found) > 0 {
 				t.Errorf("%s of %T tells %q", verb, value, found)
 			}
 		}
@@ -224,25 +331,18 @@ func TestNothingPrintsASecret(t *testing.T) {
 func TestRegistriesAreACopy(t *testing.T) {
 	provider := mustNew(t, testConfig())
 	provider.Registries()[0] = "changed"
-	if got := provider.Registries()[0]; got != "111122223333.dkr.ecr.eu-central-1.amazonaws.com" {
+	if got := provider.Registries()[0]; got != host {
 		t.Errorf("got %q", got)
 	}
 }
 
-func TestProvidersShareOneClientUnlessGivenAnother(t *testing.T) {
-	one, other := mustNew(t, testConfig()), mustNew(t, withRole(testConfig()))
-	if one.client.Transport != other.client.Transport {
-		t.Error("two transports, thus two pools of connections")
-	}
-	transport := &http.Transport{}
-	given, err := New(testConfig(), &http.Client{Transport: transport})
+func TestTheGivenClientIsUsed(t *testing.T) {
+	used := errors.New("used")
+	provider, err := New(testConfig(), &http.Client{Transport: awstest.Broken{Err: used}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if given.client.Transport != transport {
-		t.Error("the given client is not used")
-	}
-	if one.Name() != "ecr" {
-		t.Errorf("name %q", one.Name())
+	if _, err := provider.Fetch(t.Context(), providers.Env{}); !errors.Is(err, used) {
+		t.Errorf("got %v", err)
 	}
 }

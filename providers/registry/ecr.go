@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/imagepullsecrets/operator/internal/awsidentity"
 	"github.com/imagepullsecrets/operator/providers"
 	"github.com/imagepullsecrets/operator/providers/ecr"
 )
@@ -53,13 +54,15 @@ func ecrConfig(data map[string][]byte) (ecr.Config, error) {
 		return ecr.Config{}, err
 	}
 	return ecr.Config{
-		AccessKeyID:     values[keyAccessKeyID],
-		SecretAccessKey: values[keySecretKey],
-		Region:          values[keyRegion],
-		AccountID:       values[keyAccountID],
-		RoleARN:         role,
-		UseFIPS:         fips,
-		UseDualStack:    dualStack,
+		Identity: awsidentity.Config{
+			AccessKeyID:     values[keyAccessKeyID],
+			SecretAccessKey: values[keySecretKey],
+			RoleARN:         role,
+		},
+		Region:       values[keyRegion],
+		AccountID:    values[keyAccountID],
+		UseFIPS:      fips,
+		UseDualStack: dualStack,
 	}, nil
 }
 

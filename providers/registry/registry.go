@@ -13,13 +13,65 @@ import (
 	"github.com/imagepullsecrets/operator/providers/static"
 )
 
-// FromSecret returns what a source Secret stands for, by the Secret's type. It
-// makes no connection.
+// The clouds whose identity the operator may have by itself.
+const (
+	AmbientAWS    = "aws"
+	AmbientGoogle = "google"
+)
+
+// AmbientClouds are all of them.
+var AmbientClouds = []string{AmbientAWS, AmbientGoogle}
+
+// Options are what a person decides about providers.
+type Options struct {
+	// Ambient are the clouds where a source that names no identity may use
+	// the operator's own; none by default, since that lends it to whoever
+	// writes a source.
+	Ambient []string
+}
+
+// Registry turns sources into providers.
+type Registry struct{ options Options }
+
+// New returns a Registry.
+func New(o Options) *Registry { return &Registry{options: o} }
+
+// Source returns what an entry of spec.registry.credentials amounts to. secret
+// is the Secret that the entry names, as its source or as the place of a
+// client's secret, and account the ServiceAccount whose tokens it exchanges;
+// each is nil where the entry names none. It makes no connection.
 //
-// The error is a *providers.Error of class Invalid. Its message names the keys
-// and what to do, holds no value that may be a secret, and does not name the
-// Secret, which the caller knows.
-func FromSecret(secret *corev1.Secret) (providers.Source, error) {
+// The error is a *providers.Error of class Invalid. Its message names the
+// fields or keys and what to do, holds no value that may be a secret, and does
+// not say where the entry stands, which the caller knows.
+func (r *Registry) Source(entry v1alpha1.CredentialSource, secret *corev1.Secret, account *corev1.ServiceAccount) (providers.Source, error) {
+	if ref := entry.Account(); ref != nil && account == nil {
+		// Without it, nobody else's identity must be taken for it.
+		return providers.Source{}, providers.Errorf(providers.Invalid, "ServiceAccount %s/%s is not there", ref.Namespace, ref.Name)
+	}
+	provider, err := r.provider(entry, secret, identity(account))
+	switch {
+	case err != nil:
+		return providers.Source{}, err
+	case provider != nil:
+		return providers.Source{Name: provider.Name(), Provider: provider}, nil
+	case secret != nil:
+		return fromSecret(secret)
+	default:
+		return providers.Source{}, providers.Errorf(providers.Invalid, "the entry names neither a Secret nor a provider that this version of the operator knows")
+	}
+}
+
+// identity is a ServiceAccount as providers know it.
+func identity(account *corev1.ServiceAccount) providers.ServiceAccount {
+	if account == nil {
+		return providers.ServiceAccount{}
+	}
+	return providers.ServiceAccount{Namespace: account.Namespace, Name: account.Name, UID: string(account.UID)}
+}
+
+// fromSecret returns what a source Secret stands for, by the Secret's type.
+func fromSecret(secret *corev1.Secret) (providers.Source, error) {
 	switch secret.Type {
 	case corev1.SecretTypeDockerConfigJson, corev1.SecretTypeDockercfg:
 		logins, problems, err := static.Parse(secret.Type, secret.Data)

@@ -40,6 +40,11 @@ func ecrSecret(changes map[string]string) *corev1.Secret {
 	return secret(v1alpha1.SecretTypeECR, data)
 }
 
+// fromSecret asks for the source that a Secret alone is.
+func fromSecret(secret *corev1.Secret) (providers.Source, error) {
+	return registry.New(registry.Options{}).Source(v1alpha1.CredentialSource{Namespace: "ns", Name: "source"}, secret, nil)
+}
+
 func TestFromSecretWithLoginsAsTheyAre(t *testing.T) {
 	want := dockerconfig.Logins{"reg.example": {Username: "me", Password: planted}}
 	for name, input := range map[string]*corev1.Secret{
@@ -51,7 +56,7 @@ func TestFromSecretWithLoginsAsTheyAre(t *testing.T) {
 		}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			source, err := registry.FromSecret(input)
+			source, err := fromSecret(input)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -91,7 +96,7 @@ func TestFromSecretWithAccessKeys(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			source, err := registry.FromSecret(ecrSecret(test.changes))
+			source, err := fromSecret(ecrSecret(test.changes))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,7 +115,7 @@ func TestFromSecretWithAccessKeys(t *testing.T) {
 
 func TestTheRoleDecidesOnTheKey(t *testing.T) {
 	key := func(changes map[string]string) string {
-		source, err := registry.FromSecret(ecrSecret(changes))
+		source, err := fromSecret(ecrSecret(changes))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +185,7 @@ var refused = map[string]struct {
 func TestFromSecretRefuses(t *testing.T) {
 	for name, test := range refused {
 		t.Run(name, func(t *testing.T) {
-			source, err := registry.FromSecret(test.input)
+			source, err := fromSecret(test.input)
 			var failure *providers.Error
 			if !errors.As(err, &failure) || failure.Class != providers.Invalid {
 				t.Fatalf("got %v", err)
@@ -201,7 +206,7 @@ func TestFromSecretRefuses(t *testing.T) {
 }
 
 func TestAnUnknownTypeWithoutTellingKeysGetsNoHint(t *testing.T) {
-	_, err := registry.FromSecret(secret(corev1.SecretTypeOpaque, map[string]string{"region": "x"}))
+	_, err := fromSecret(secret(corev1.SecretTypeOpaque, map[string]string{"region": "x"}))
 	if err == nil || strings.Contains(err.Error(), "should be") {
 		t.Errorf("got %v", err)
 	}

@@ -215,12 +215,7 @@ func (i installation) checkFirst(t *testing.T, target string) {
 func TestModeNamedIsEnforced(t *testing.T) {
 	onCluster(t, func(t *testing.T, i installation) {
 		i.must(t, "rbac: {mode: named, targetSecretNames: [pull]}", "install", name, chartDir)
-		config := rest.CopyConfig(i.config)
-		config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + namespace + ":" + name}
-		operator, err := kubernetes.NewForConfig(config)
-		if err != nil {
-			t.Fatal(err)
-		}
+		operator := i.asOperator(t)
 		apply := func(secret, in string) error {
 			_, err := operator.CoreV1().Secrets(in).Apply(t.Context(), corev1ac.Secret(secret, in),
 				metav1.ApplyOptions{FieldManager: "test", Force: true})
@@ -231,26 +226,50 @@ func TestModeNamedIsEnforced(t *testing.T) {
 			return err
 		}
 		eventually(t, "the role is in force", func(context.Context) bool { return apply("pull", "default") == nil })
-		for what, err := range map[string]error{
+		areAllowed(t, map[string]error{
 			"listing Secrets of that name everywhere":     list("metadata.name=pull"),
 			"writing its own Secret in its own namespace": apply("imagepullsecret-operator-leases-7", namespace),
-		} {
-			if err != nil {
-				t.Errorf("%s is refused: %v", what, err)
-			}
-		}
-		for what, err := range map[string]error{
+		})
+		areRefused(t, map[string]error{
 			"writing a Secret of another name":              apply("other", "default"),
 			"listing all Secrets":                           list(""),
 			"writing its own Secret in another namespace":   apply("imagepullsecret-operator-leases-0", "default"),
 			"writing a Secret that only looks like its own": apply("imagepullsecret-operator-leases-8", namespace),
-		} {
-			if !apierrors.IsForbidden(err) {
-				t.Errorf("%s is not refused: %v", what, err)
-			}
-		}
+		})
 		i.uninstall(t)
 	})
+}
+
+// asOperator is a client with the rights of the operator's ServiceAccount.
+func (i installation) asOperator(t *testing.T) kubernetes.Interface {
+	t.Helper()
+	config := rest.CopyConfig(i.config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + namespace + ":" + name}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// areAllowed checks that the API server did what was asked of it.
+func areAllowed(t *testing.T, answers map[string]error) {
+	t.Helper()
+	for what, err := range answers {
+		if err != nil {
+			t.Errorf("%s is refused: %v", what, err)
+		}
+	}
+}
+
+// areRefused checks that the API server refused what was asked of it.
+func areRefused(t *testing.T, answers map[string]error) {
+	t.Helper()
+	for what, err := range answers {
+		if !apierrors.IsForbidden(err) {
+			t.Errorf("%s is not refused: %v", what, err)
+		}
+	}
 }
 
 // imagePullSecret is one that selects nothing.

@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -34,6 +35,29 @@ func TestChartSaysWhatConfigSays(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("config/default (-) and the chart (+) differ:\n%s", diff)
+		}
+	})
+}
+
+// Who installs with kustomize or OLM applies the sample, and has what the chart
+// makes of its value.
+func TestIdentitySampleSaysWhatTheChartSays(t *testing.T) {
+	sample, err := os.ReadFile(repository + "/config/samples/identity_role.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := parse(t, string(sample))
+	delete(want, "Namespace registry-access")
+	eachHelm(t, func(t *testing.T, h helm) {
+		got := h.mustTemplate(t, "identities: [{namespace: registry-access, name: image-puller, create: true}]")
+		for key, object := range got {
+			if object.GetNamespace() != "registry-access" {
+				delete(got, key)
+			}
+			withoutLabels(object)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("config/samples/identity_role.yaml (-) and the chart (+) differ:\n%s", diff)
 		}
 	})
 }

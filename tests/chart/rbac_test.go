@@ -22,6 +22,12 @@ func TestRightsAreExactlyThese(t *testing.T) {
 		return rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: names, Verbs: verbs}
 	}
 	read := []string{"get", "list", "watch"}
+	identities := func(names ...string) []rbacv1.PolicyRule {
+		return []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, ResourceNames: names, Verbs: read},
+			{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, ResourceNames: names, Verbs: []string{"create"}},
+		}
+	}
 	keep := []string{"get", "list", "watch", "create", "patch", "delete"}
 	leases := make([]string, 8)
 	for i := range leases {
@@ -71,7 +77,15 @@ func TestRightsAreExactlyThese(t *testing.T) {
 			},
 			args: []string{"--target-secret-names=pull"},
 		},
-		"none without rbac.create": {values: "rbac: {create: false}", want: map[string][]rbacv1.PolicyRule{}},
+		"of ServiceAccounts only those listed, in their namespaces": {
+			values: `identities: [{namespace: registry-access, name: aws, create: true}, {namespace: "1", name: "on"}, {namespace: registry-access, name: quay}]`,
+			want: map[string][]rbacv1.PolicyRule{
+				"ClusterRole " + name:                          {own, status, namespaces, pods, events, secrets(keep)},
+				"Role registry-access/" + name + "-identities": identities("aws", "quay"),
+				"Role 1/" + name + "-identities":               identities("on"),
+			},
+		},
+		"none without rbac.create": {values: "{rbac: {create: false}, identities: [{namespace: registry-access, name: aws}]}", want: map[string][]rbacv1.PolicyRule{}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			eachHelm(t, func(t *testing.T, h helm) {

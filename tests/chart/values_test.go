@@ -27,6 +27,14 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"a resync interval without unit":               {`resyncInterval: "10"`, "does not match pattern"},
 		"an unknown log level":                         {"log: {level: loud}", "at '/log/level'"},
 		"an environment variable without a name":       {"extraEnv: [{value: x}]", "missing property 'name'"},
+		"an identity without a namespace":              {"identities: [{name: pull}]", "missing property 'namespace'"},
+		"an identity twice":                            {"identities: [{namespace: a, name: pull}, {namespace: a, name: pull, create: true}]", "identities lists a/pull twice"},
+		"annotations for what is not made":             {"identities: [{namespace: a, name: pull, annotations: {b: c}}]", "a/pull has annotations, which need create: true"},
+		"an identity of a cloud that has none":         {"credentials: {ambient: [azure]}", "value must be one of 'aws', 'google'"},
+		"renewal when it is too late":                  {"credentials: {renewal: {fraction: 1}}", "maximum"},
+		"a renewal interval without unit":              {`credentials: {renewal: {maxInterval: "10"}}`, "does not match pattern"},
+		"a first object with a source of no kind":      {"defaultConfig: {enabled: true, credentials: [{}]}", "'oneOf' failed"},
+		"a first object with a source of two kinds":    {"defaultConfig: {enabled: true, credentials: [{quay: {}, ecr: {}}]}", "'oneOf' failed"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			eachHelm(t, func(t *testing.T, h helm) {
@@ -137,4 +145,67 @@ image: {repository: mirror.example/operator, digest: "sha256:` + "0123456789abcd
 			t.Errorf("scheduling values are lost: %v", pod)
 		}
 	})
+}
+
+// What is said of credentials reaches the operator; what is not, is left to its
+// own defaults, which are the chart's.
+func TestValuesForCredentials(t *testing.T) {
+	for sentence, test := range map[string]struct {
+		values string
+		want   []string
+	}{
+		"nothing by default": {},
+		"clouds with an identity of the operator's own": {
+			values: "credentials: {ambient: [aws, google]}",
+			want:   []string{"--ambient-credentials=aws,google"},
+		},
+		"the whole of renewal": {
+			values: "credentials: {renewal: {fraction: 0.75, minInterval: 1m, maxInterval: 1h30m}}",
+			want:   []string{"--renewal-fraction=0.75", "--renewal-min-interval=1m", "--renewal-max-interval=1h30m"},
+		},
+		"a part of renewal": {
+			values: "credentials: {renewal: {maxInterval: 6h}}",
+			want:   []string{"--renewal-max-interval=6h"},
+		},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			eachHelm(t, func(t *testing.T, h helm) {
+				deployment := into[appsv1.Deployment](t, h.mustTemplate(t, test.values), "Deployment "+namespace+"/"+name)
+				var got []string
+				for _, arg := range deployment.Spec.Template.Spec.Containers[0].Args {
+					if strings.HasPrefix(arg, "--ambient-") || strings.HasPrefix(arg, "--renewal-") {
+						got = append(got, arg)
+					}
+				}
+				if diff := cmp.Diff(test.want, got); diff != "" {
+					t.Errorf("arguments (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// Whom a cloud trusts is made only where that is asked for.
+func TestIdentitiesAreMadeOnDemand(t *testing.T) {
+	const values = `identities: [{namespace: a, name: there}, {namespace: a, name: new, create: true, annotations: {owner: us}}]`
+	for sentence, more := range map[string]string{
+		"with the chart's roles":    "",
+		"without the chart's roles": "\nrbac: {create: false}",
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			eachHelm(t, func(t *testing.T, h helm) {
+				rendered := h.mustTemplate(t, values+more)
+				if rendered["ServiceAccount a/there"] != nil {
+					t.Error("a ServiceAccount is made without create")
+				}
+				account := into[corev1.ServiceAccount](t, rendered, "ServiceAccount a/new")
+				if account.Annotations["owner"] != "us" {
+					t.Errorf("its annotations are lost: %v", account.Annotations)
+				}
+				if account.AutomountServiceAccountToken == nil || *account.AutomountServiceAccountToken {
+					t.Error("Pods are given its token unasked")
+				}
+			})
+		})
+	}
 }

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/distribution/distribution/v3/registry/auth"
 )
 
 const (
@@ -55,28 +58,47 @@ func (e *ecr) setLifetime(d time.Duration) {
 	e.lifetime = d
 }
 
+// tokenLifetime is how long a token issued now is valid.
+func (e *ecr) tokenLifetime() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.lifetime
+}
+
 // issue makes a token for a caller, good in one region. It returns the token as
 // the API states it.
 func (e *ecr) issue(holder principal, region string) (token string, expires time.Time) {
 	password := randomSecret(ecrPasswordLength)
 	token = base64.StdEncoding.EncodeToString([]byte(ecrUserName + ":" + password))
 	e.mu.Lock()
-	expires = e.clock().Add(e.lifetime).Truncate(time.Millisecond) // as precise as the answer states it
+	expires = e.clock().Add(e.ledger.limited(e.lifetime)).Truncate(time.Millisecond) // as precise as the answer states it
 	e.tokens[sha256.Sum256([]byte(password))] = ecrToken{holder: holder, region: region, expires: expires}
 	e.mu.Unlock()
 	e.ledger.issue(token, password)
 	return token, expires
 }
 
-// opens says whether a login opens a registry now: an unexpired token of that
-// region whose holder may pull from that account.
-func (e *ecr) opens(registry ecrRegistry, userName, password string) bool {
+// content is the same under all host names of a registry.
+func (*ecr) content(host string) (string, bool) {
+	at, ok := parseECRRegistry(host)
+	return at.account + "/" + at.region, ok
+}
+
+// admits wants an unexpired token of the registry's region whose holder may pull
+// from its account. Tokens only pull: pushing is a permission of its own, which
+// this cloud does not have.
+func (e *ecr) admits(host, userName, password string, access []auth.Access) bool {
+	at, _ := parseECRRegistry(host)
 	e.mu.Lock()
 	token, ok := e.tokens[sha256.Sum256([]byte(password))]
 	e.mu.Unlock()
-	return ok && userName == ecrUserName &&
-		token.region == registry.region && e.clock().Before(token.expires) &&
-		e.iam.mayPull(token.holder, registry.account)
+	return ok && userName == ecrUserName && onlyPulls(access) &&
+		token.region == at.region && e.clock().Before(token.expires) &&
+		e.iam.mayPull(token.holder, at.account)
+}
+
+func (*ecr) challenge(host string) challenge {
+	return challenge{realm: "https://" + host + "/", service: "ecr.amazonaws.com"}
 }
 
 // ecrError is an error of the service, as its wire format has it.
@@ -102,7 +124,7 @@ func (e *ecr) answer(w http.ResponseWriter, r *http.Request) (*authorizationToke
 	if r.Method != http.MethodPost || r.Header.Get("X-Amz-Target") != ecrGetToken {
 		return nil, &ecrError{status: http.StatusBadRequest, Code: "UnknownOperationException"}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, awsBodyLimit))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, requestLimit))
 	if err != nil {
 		return nil, &ecrError{http.StatusBadRequest, "SerializationException", "The request body cannot be read."}
 	}
@@ -119,9 +141,18 @@ type authorizationTokens struct {
 }
 
 type authorizationData struct {
-	Token         string      `json:"authorizationToken"`
-	ExpiresAt     json.Number `json:"expiresAt"` // seconds with a fraction
-	ProxyEndpoint string      `json:"proxyEndpoint"`
+	Token         string       `json:"authorizationToken"`
+	ExpiresAt     awsTimestamp `json:"expiresAt"`
+	ProxyEndpoint string       `json:"proxyEndpoint"`
+}
+
+// awsTimestamp is a time as awsJson1.1 has it: seconds since 1970 with a fraction.
+type awsTimestamp time.Time
+
+// MarshalJSON writes it to the millisecond.
+func (t awsTimestamp) MarshalJSON() ([]byte, error) {
+	at := time.Time(t)
+	return fmt.Appendf(nil, "%d.%03d", at.Unix(), at.UnixMilli()%1000), nil
 }
 
 // authorizationToken issues a token. It opens every registry that the caller may
@@ -135,8 +166,7 @@ func (e *ecr) authorizationToken(caller principal, at awsEndpoint, body []byte) 
 		return nil, &ecrError{status: http.StatusBadRequest, Code: "SerializationException"}
 	}
 	if !e.iam.mayUseECR(caller) {
-		return nil, &ecrError{http.StatusBadRequest, "AccessDeniedException", fmt.Sprintf("User: %s is not authorized to perform: "+
-			"ecr:GetAuthorizationToken on resource: * because no identity-based policy allows the ecr:GetAuthorizationToken action", caller.arn)}
+		return nil, deniedToken(caller, "ecr:GetAuthorizationToken")
 	}
 	accounts := request.RegistryIDs
 	if len(accounts) == 0 {
@@ -151,11 +181,17 @@ func (e *ecr) authorizationToken(caller principal, at awsEndpoint, body []byte) 
 		token, expires := e.issue(caller, at.region)
 		answer.Data = append(answer.Data, authorizationData{
 			Token:         token,
-			ExpiresAt:     json.Number(fmt.Sprintf("%d.%03d", expires.Unix(), expires.UnixMilli()%1000)),
+			ExpiresAt:     awsTimestamp(expires),
 			ProxyEndpoint: fmt.Sprintf("https://%s.dkr.ecr.%s.%s", account, at.region, at.partition.suffix),
 		})
 	}
 	return answer, nil
+}
+
+// deniedToken refuses a token to a caller who lacks a permission.
+func deniedToken(caller principal, permission string) *ecrError {
+	return &ecrError{http.StatusBadRequest, "AccessDeniedException", fmt.Sprintf("User: %s is not authorized to perform: "+
+		"%s on resource: * because no identity-based policy allows the %[2]s action", caller.arn, permission)}
 }
 
 // ecrAuthErrors gives the reasons of a failed authentication their codes.
@@ -174,12 +210,16 @@ var ecrFaults = map[FaultKind]ecrError{
 	Denied:      {http.StatusBadRequest, "AccessDeniedException", "User is not authorized to perform: ecr:GetAuthorizationToken on resource: *"},
 }
 
-func (*ecr) writeFault(w http.ResponseWriter, kind FaultKind) {
+func (*ecr) writeFault(w http.ResponseWriter, kind FaultKind) { writeECRFault(w, kind, "ecr") }
+
+// writeECRFault answers with a fault in the name of either service.
+func writeECRFault(w http.ResponseWriter, kind FaultKind, service string) {
 	if kind == Empty {
 		writeJSON(w, http.StatusOK, struct{}{})
 		return
 	}
 	fault := ecrFaults[kind]
+	fault.Message = strings.ReplaceAll(fault.Message, "ecr:", service+":")
 	writeECRError(w, &fault)
 }
 

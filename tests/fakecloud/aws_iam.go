@@ -27,6 +27,8 @@ type Trust struct {
 	// an assumed-role session, the ID of an access key (meaning its owner), or an
 	// account's ID or root ARN (meaning everyone in it).
 	Principals []string
+	// WebIdentities are the bearers of OIDC tokens that may assume the role.
+	WebIdentities []WebIdentity
 	// ExternalID must be presented if it is not empty.
 	ExternalID string
 	// MaxDuration is the longest session that the role allows. Zero means one
@@ -68,12 +70,16 @@ type iam struct {
 	credentials map[string]*awsCredential  // by access key ID
 	roles       map[string]awsRole         // by ARN
 	grants      map[string]map[string]bool // grantee to the accounts whose registries it may pull from
+	public      map[string]bool            // grantees that may use ECR Public
+	providers   map[oidcProvider][]string  // to the client IDs
+	settings    awsSettings
 }
 
 func newIAM(clock func() time.Time, ledger *ledger) *iam {
 	return &iam{
 		clock: clock, ledger: ledger,
 		credentials: map[string]*awsCredential{}, roles: map[string]awsRole{}, grants: map[string]map[string]bool{},
+		public: map[string]bool{}, providers: map[oidcProvider][]string{}, settings: newAWSSettings(),
 	}
 }
 
@@ -124,6 +130,7 @@ func (c *Cloud) AddRole(roleARN string, trust Trust) {
 		trust.MaxDuration = defaultMaxSession
 	}
 	trust.Principals = slices.Clone(trust.Principals)
+	trust.WebIdentities = slices.Clone(trust.WebIdentities)
 	c.iam.mu.Lock()
 	defer c.iam.mu.Unlock()
 	role, ok := c.iam.roles[roleARN]
@@ -151,12 +158,13 @@ func (c *Cloud) GrantECR(principalARN string, accounts ...string) {
 	}
 }
 
-// RevokeECR takes back all that [Cloud.GrantECR] gave to a user or a role. Tokens
-// already issued to it open no registry any more.
+// RevokeECR takes back all that [Cloud.GrantECR] and [Cloud.GrantECRPublic] gave to a
+// user or a role. Tokens already issued to it open no registry any more.
 func (c *Cloud) RevokeECR(principalARN string) {
 	c.iam.mu.Lock()
 	defer c.iam.mu.Unlock()
 	delete(c.iam.grants, principalARN)
+	delete(c.iam.public, principalARN)
 }
 
 func (i *iam) add(id string, credential *awsCredential) {

@@ -16,7 +16,6 @@ import (
 const (
 	stsNamespace   = "https://sts.amazonaws.com/doc/2011-06-15/"
 	stsVersion     = "2011-06-15"
-	awsBodyLimit   = 1 << 20
 	minSession     = 15 * time.Minute
 	maxSession     = 12 * time.Hour
 	maxChained     = time.Hour // of a role assumed by a session
@@ -25,11 +24,14 @@ const (
 
 // sts is the AWS Security Token Service.
 type sts struct {
-	clock func() time.Time
-	iam   *iam
+	clock   func() time.Time
+	iam     *iam
+	issuers *issuers
 }
 
-func newSTS(clock func() time.Time, iam *iam) *sts { return &sts{clock: clock, iam: iam} }
+func newSTS(clock func() time.Time, iam *iam, issuers *issuers) *sts {
+	return &sts{clock: clock, iam: iam, issuers: issuers}
+}
 
 func (*sts) service() Service { return STS }
 
@@ -60,7 +62,7 @@ func (s *sts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // more; each authenticates its caller in its own way.
 func (s *sts) answer(w http.ResponseWriter, r *http.Request) (any, error) {
 	at, _ := stsEndpoint(hostKey(r.Host))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, awsBodyLimit))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, requestLimit))
 	if err != nil {
 		return nil, &stsError{http.StatusBadRequest, "MalformedInput", "The request body cannot be read."}
 	}
@@ -69,12 +71,17 @@ func (s *sts) answer(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, &stsError{http.StatusBadRequest, "MalformedQueryString", "The query string contains a syntax error."}
 	}
 	action, version := form.Get("Action"), form.Get("Version")
-	if action == "AssumeRole" && version == stsVersion && r.Method == http.MethodPost {
-		caller, err := s.iam.authenticate(r, body, at)
-		if err != nil {
-			return nil, err
+	if version == stsVersion && r.Method == http.MethodPost {
+		switch action {
+		case "AssumeRole":
+			caller, err := s.iam.authenticate(r, body, at)
+			if err != nil {
+				return nil, err
+			}
+			return s.assumeRole(caller, at, form)
+		case "AssumeRoleWithWebIdentity":
+			return s.assumeRoleWithWebIdentity(r.Context(), at, form)
 		}
-		return s.assumeRole(caller, at, form)
 	}
 	return nil, &stsError{http.StatusBadRequest, "InvalidAction", fmt.Sprintf("Could not find operation %s for version %s", action, version)}
 }
@@ -95,6 +102,9 @@ func (s *sts) assumeRole(caller principal, at awsEndpoint, form url.Values) (any
 	}
 	duration, err := sessionDuration(form)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.iam.checkSTS(caller.account, at); err != nil {
 		return nil, err
 	}
 	role, ok := s.iam.assumable(caller, arn, externalID)
@@ -186,15 +196,24 @@ var stsFaults = map[FaultKind]stsError{
 
 func (*sts) writeFault(w http.ResponseWriter, kind FaultKind) {
 	if kind == Empty {
-		writeXML(w, http.StatusOK, &assumeRoleResponse{Namespace: stsNamespace, User: &xmlAssumedRole{}, RequestID: newRequestID()})
+		writeXML(w, http.StatusOK, &emptySTSResponse{Namespace: stsNamespace, RequestID: newRequestID()})
 		return
 	}
 	fault := stsFaults[kind]
 	writeSTSError(w, &fault)
 }
 
-// assumeRoleResponse is the answer to AssumeRole on the wire. Without a session it
-// has no Credentials.
+// emptySTSResponse is an answer without credentials. A fault does not know which
+// action it befalls, so this has the result of both: a client reads its own.
+type emptySTSResponse struct {
+	XMLName     xml.Name `xml:"AssumeRoleResponse"`
+	Namespace   string   `xml:"xmlns,attr"`
+	Role        struct{} `xml:"AssumeRoleResult"`
+	WebIdentity struct{} `xml:"AssumeRoleWithWebIdentityResult"`
+	RequestID   string   `xml:"ResponseMetadata>RequestId"`
+}
+
+// assumeRoleResponse is the answer to AssumeRole on the wire.
 type assumeRoleResponse struct {
 	XMLName     xml.Name        `xml:"AssumeRoleResponse"`
 	Namespace   string          `xml:"xmlns,attr"`
@@ -276,6 +295,10 @@ func writeXML(w http.ResponseWriter, status int, answer any) {
 func requestIDOf(answer any) string {
 	switch a := answer.(type) {
 	case *assumeRoleResponse:
+		return a.RequestID
+	case *webIdentityResponse:
+		return a.RequestID
+	case *emptySTSResponse:
 		return a.RequestID
 	case *xmlError:
 		return a.RequestID

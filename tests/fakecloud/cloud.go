@@ -23,7 +23,7 @@ type Options struct {
 	// the age of signatures and fills the Date header. It must be safe for
 	// concurrent use. Nil means time.Now.
 	Clock func() time.Time
-	// TokenLifetime is how long an ECR token is valid. Zero means 12 hours.
+	// TokenLifetime is how long a token of ECR and ECR Public is valid. Zero means 12 hours.
 	TokenLifetime time.Duration
 	// Log receives the log of the servers and of the embedded registry. Nil
 	// discards it. The registry library logs through one process-wide logger, so
@@ -45,13 +45,27 @@ type Cloud struct {
 	front     *server
 	proxy     *server
 	client    *http.Client
+	ambientMu sync.Mutex
+	ambients  []*server
 
 	ledger   *ledger
 	faults   *faultQueue
+	issuers  *issuers
 	iam      *iam
 	ecr      *ecr
+	public   *ecrPublic
+	google   *google
+	static   *staticLogins
 	registry *registry
 	backends []backend
+
+	chainguard *chainguard
+	azureAD    *azureAD
+	acr        *acr
+	quay       *quay
+	exchange   *exchangeServers
+	jfrog      *jfrog
+	dockerHub  *dockerHub
 }
 
 // Start starts a cloud on free loopback ports. It runs until [Cloud.Stop] is
@@ -78,9 +92,20 @@ func newCloud(o Options) *Cloud {
 		o.Log = io.Discard
 	}
 	c := &Cloud{clock: o.Clock, log: o.Log, ledger: newLedger(), faults: newFaultQueue()}
+	c.issuers = newIssuers(c.clock)
 	c.iam = newIAM(c.clock, c.ledger)
 	c.ecr = newECR(c.clock, c.iam, c.ledger, o.TokenLifetime)
-	c.registry = newRegistry(c.ecr, o.Log)
+	c.public = &ecrPublic{iam: c.iam, lifetime: c.ecr.tokenLifetime, tokens: newIssued[principal](c.clock, c.ledger)}
+	c.google = newGoogle(c.clock, c.issuers, c.ledger)
+	c.static = newStaticLogins()
+	c.chainguard = newChainguard(c.clock, c.issuers, c.ledger)
+	c.azureAD = newAzureAD(c.clock, c.issuers, c.ledger)
+	c.acr = newACR(c.clock, c.azureAD, c.ledger)
+	c.quay = newQuay(c.clock, c.issuers, c.ledger)
+	c.exchange = newExchangeServers(c.clock, c.issuers, c.ledger)
+	c.jfrog = newJFrog(c.clock, c.issuers, c.ledger)
+	c.dockerHub = newDockerHub(c.clock, c.issuers, c.ledger)
+	c.registry = newRegistry(newDoorkeepers(c), newIssued[registryLogin](c.clock, c.ledger), o.Log)
 	c.backends = newBackends(c)
 	return c
 }
@@ -89,9 +114,37 @@ func newCloud(o Options) *Cloud {
 // one that owns it.
 func newBackends(c *Cloud) []backend {
 	return []backend{
-		newSTS(c.clock, c.iam),
+		newSTS(c.clock, c.iam, c.issuers),
 		c.ecr,
+		c.public,
+		googleSTS{c.google},
+		googleIAM{c.google},
+		ambient{},
+		c.chainguard,
+		c.azureAD,
+		c.acr,
+		c.quay,
+		c.exchange,
+		c.jfrog,
+		c.dockerHub,
 		c.registry,
+	}
+}
+
+// newDoorkeepers lists who keeps the registries of the cloud. A registry belongs to
+// the first one that keeps its host.
+func newDoorkeepers(c *Cloud) []doorkeeper {
+	return []doorkeeper{
+		c.ecr,
+		c.public,
+		c.google,
+		c.chainguard,
+		c.acr,
+		c.quay,
+		c.exchange.logins,
+		c.jfrog.logins,
+		c.dockerHub,
+		c.static,
 	}
 }
 
@@ -129,6 +182,7 @@ func (c *Cloud) Stop() {
 				s.close()
 			}
 		}
+		c.closeAmbients()
 		c.work.Wait()
 		c.registry.close()
 		if c.directory != "" {
@@ -165,6 +219,6 @@ func (c *Cloud) CAPool() *x509.CertPool { return c.authority.pool() }
 // connections end at [Cloud.Stop].
 func (c *Cloud) HTTPClient() *http.Client { return c.client }
 
-// SetTokenLifetime changes how long ECR tokens issued from now on are valid.
-// Those already issued keep their expiry.
+// SetTokenLifetime changes how long tokens of ECR and ECR Public issued from now on
+// are valid. Those already issued keep their expiry.
 func (c *Cloud) SetTokenLifetime(d time.Duration) { c.ecr.setLifetime(d) }

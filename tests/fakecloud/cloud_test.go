@@ -38,7 +38,7 @@ func TestAHostThatNoServiceOwnsIsRefused(t *testing.T) {
 		"an account of eleven digits":               "11112222333.dkr.ecr.eu-central-1.amazonaws.com",
 		"a region of another partition":             "api.ecr.cn-north-1.amazonaws.com",
 		"a commercial region under China's suffix":  "sts.eu-central-1.amazonaws.com.cn",
-		"ECR Public, which is not built yet":        "api.ecr-public.us-east-1.amazonaws.com",
+		"a region that ECR Public is not in":        "api.ecr-public.eu-central-1.amazonaws.com",
 		"the plain form of ECR under a dual suffix": "api.ecr.us-east-1.api.aws",
 		"a good host on another port":               "sts.us-east-1.amazonaws.com:8443",
 	}
@@ -164,12 +164,21 @@ func cloudGoroutines() []string {
 
 func TestMistakesOfATestPanic(t *testing.T) {
 	tests := map[string]func(*fakecloud.Cloud){
-		"a fault in a service that is not there": func(c *fakecloud.Cloud) { c.Fail(fakecloud.Unknown, fakecloud.Fault{Kind: fakecloud.Hang}) },
-		"a fault of no kind":                     func(c *fakecloud.Cloud) { c.Fail(fakecloud.STS, fakecloud.Fault{}) },
-		"a static login at a host of AWS":        func(c *fakecloud.Cloud) { c.AddStaticLogin("sts.amazonaws.com", "u", "p") },
-		"an account that is none":                func(c *fakecloud.Cloud) { c.AddAccessKey("1", "u") },
-		"a partition that is none":               func(c *fakecloud.Cloud) { c.AddAccessKeyIn("azure", account, "u") },
-		"a role whose ARN is a user's":           func(c *fakecloud.Cloud) { c.AddRole("arn:aws:iam::111122223333:user/u", fakecloud.Trust{}) },
+		"a fault in a service that is not there":  func(c *fakecloud.Cloud) { c.Fail(fakecloud.Unknown, fakecloud.Fault{Kind: fakecloud.Hang}) },
+		"a fault of no kind":                      func(c *fakecloud.Cloud) { c.Fail(fakecloud.STS, fakecloud.Fault{}) },
+		"a static login at a host of AWS":         func(c *fakecloud.Cloud) { c.AddStaticLogin("sts.amazonaws.com", "u", "p") },
+		"an account that is none":                 func(c *fakecloud.Cloud) { c.AddAccessKey("1", "u") },
+		"a partition that is none":                func(c *fakecloud.Cloud) { c.AddAccessKeyIn("azure", account, "u") },
+		"a provider in an account that is none":   func(c *fakecloud.Cloud) { c.AddOIDCProvider("1", "https://issuer.example") },
+		"a pod of a role that is not there":       func(c *fakecloud.Cloud) { c.PodIdentityEnv(role) },
+		"an instance of a role that is not there": func(c *fakecloud.Cloud) { c.InstanceRoleEnv(role) },
+		"a provider by the ID of its project": func(c *fakecloud.Cloud) {
+			c.AddWorkloadIdentityProvider(fakecloud.WorkloadIdentityProvider{Name: "projects/p/locations/global/workloadIdentityPools/pool/providers/this"})
+		},
+		"a cluster that is none":             func(c *fakecloud.Cloud) { c.AddGKECluster("prod", "https://issuer.example") },
+		"a service account that is a path":   func(c *fakecloud.Cloud) { c.AddGoogleServiceAccount(fakecloud.GoogleServiceAccount{Email: "a/b@c"}) },
+		"a registry of Google that is ECR's": func(c *fakecloud.Cloud) { c.GrantArtifactRegistry("public.ecr.aws", "p") },
+		"a role whose ARN is a user's":       func(c *fakecloud.Cloud) { c.AddRole("arn:aws:iam::111122223333:user/u", fakecloud.Trust{}) },
 	}
 	cloud, _ := start(t)
 	for name, mistake := range tests {

@@ -10,7 +10,19 @@
 //
 // Each service is a backend: one type, in one file named for it, that says which
 // host names it owns, how it answers, and what a fault looks like in its
-// protocol. aws_sts.go, aws_ecr.go and registry.go are the three there are. To
-// add one, write that file, give it a [Service] name in service.go and list it in
-// newBackends in cloud.go; routing, certificates, faults and counting follow.
+// protocol. aws_sts.go is one, quay.go another. To add one, write that file, give it
+// a [Service] name in service.go and list it in newBackends in cloud.go; routing,
+// certificates, faults and counting follow. A backend whose logins open registries
+// is a doorkeeper, too, and listed in newDoorkeepers.
+//
+// Services that exchange the tokens of ServiceAccounts verify them against the keys
+// of a running API server, which [Cloud.AddIssuer] makes known, and trust those that
+// the test tells them to: AWS by a web identity in a [Trust], Google by a
+// [WorkloadIdentityProvider], Chainguard by a [ChainguardIdentity], Azure by an
+// [AzureApplication], Quay by a [QuayRobot], JFrog by a [JFrogProvider], Docker Hub
+// by a [DockerHubConnection] and any server of RFC 8693 by a [TokenServer].
+//
+// Processes that have an identity from where they run get it at an endpoint on
+// loopback: see [Cloud.PodIdentityEnv], [Cloud.InstanceRoleEnv] and
+// [Cloud.MetadataServerEnv].
 package fakecloud

@@ -43,7 +43,7 @@ var faultKinds = []FaultKind{Throttle, ServerError, BadGateway, Denied, Empty, H
 
 const (
 	// OversizeBytes is the length of the body of an [Oversize] answer.
-	OversizeBytes = 4 << 20
+	OversizeBytes = 10 << 20
 	// RedirectHost is where a [Redirect] answer points to.
 	RedirectHost = "redirect.fakecloud.example"
 )

@@ -2,8 +2,6 @@ package fakecloud
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -15,64 +13,48 @@ import (
 )
 
 // registry is every container registry of the cloud: a real one, embedded, for
-// each account and region of ECR and for each host with static logins. All that is
-// fake is who may come in.
+// each that a doorkeeper keeps. All that is fake is who may come in.
 type registry struct {
-	ecr *ecr
+	doors  []doorkeeper
+	tokens *issued[registryLogin]
 
 	mu     sync.Mutex
-	static map[string]map[string]string // host to user name to password
-	stores map[string]*handlers.App     // by the key of their content
+	stores map[string]*handlers.App // by the key of their content
 }
 
 // newRegistry sends the log of the registry library to log. The library takes no
 // logger, it uses the process-wide one of logrus, which nothing else here does.
-func newRegistry(ecr *ecr, log io.Writer) *registry {
+func newRegistry(doors []doorkeeper, tokens *issued[registryLogin], log io.Writer) *registry {
 	logrus.SetOutput(log)
-	return &registry{ecr: ecr, static: map[string]map[string]string{}, stores: map[string]*handlers.App{}}
-}
-
-// AddStaticLogin makes host, such as registry.example.com or example.com:5000, a
-// private registry, and userName with password a login that may pull from and push
-// to it. A host may have several logins. It panics on a host that the cloud has
-// for something else.
-func (c *Cloud) AddStaticLogin(host, userName, password string) {
-	host = hostKey(host)
-	owner := c.backendFor(host)
-	c.registry.mu.Lock()
-	defer c.registry.mu.Unlock()
-	if c.registry.static[host] == nil {
-		if owner != nil {
-			panic(fmt.Sprintf("fakecloud: the host %q belongs to %s already", host, owner.service()))
-		}
-		c.registry.static[host] = map[string]string{}
-	}
-	c.registry.static[host][userName] = password
+	return &registry{doors: doors, tokens: tokens, stores: map[string]*handlers.App{}}
 }
 
 func (*registry) service() Service { return Registry }
 
 func (g *registry) owns(host string) bool {
-	_, ok := g.contentKey(host)
+	_, _, ok := g.door(host)
 	return ok
 }
 
-// contentKey returns what tells the content of one registry from that of another.
-// All host names of an ECR registry lead to the same content.
-func (g *registry) contentKey(host string) (string, bool) {
-	if at, ok := parseECRRegistry(host); ok {
-		return at.account + "/" + at.region, true
+// door returns who keeps the registry of a host, and the key of its content.
+func (g *registry) door(host string) (door doorkeeper, key string, ok bool) {
+	for _, door := range g.doors {
+		if key, ok := door.content(host); ok {
+			return door, key, true
+		}
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	_, ok := g.static[host]
-	return host, ok
+	return nil, "", false
 }
 
 func (g *registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	key, ok := g.contentKey(hostKey(r.Host))
+	host := hostKey(r.Host)
+	door, key, ok := g.door(host)
 	if !ok {
 		http.Error(w, "fakecloud: no registry under this name", http.StatusNotFound)
+		return
+	}
+	if asks := door.challenge(host); asks.bearer && r.URL.Path == asks.path(host) {
+		g.serveToken(w, r, door)
 		return
 	}
 	g.store(key).ServeHTTP(w, r)
@@ -126,17 +108,22 @@ var registryFaults = map[FaultKind]struct {
 }
 
 func (*registry) writeFault(w http.ResponseWriter, kind FaultKind) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	if kind == Empty {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 		w.WriteHeader(http.StatusOK)
 		return
 	}
+	fault := registryFaults[kind]
+	writeRegistryError(w, fault.status, fault.code, fault.message)
+}
+
+// writeRegistryError sends an error in the form of the registry protocol.
+func writeRegistryError(w http.ResponseWriter, status int, code, message string) {
 	type entry struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	}
-	fault := registryFaults[kind]
-	w.WriteHeader(fault.status)
-	_ = json.NewEncoder(w).Encode(map[string][]entry{"errors": {{fault.code, fault.message}}})
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	sendJSON(w, status, map[string][]entry{"errors": {{code, message}}})
 }

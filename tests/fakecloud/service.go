@@ -15,12 +15,40 @@ const (
 	STS Service = "sts"
 	// ECR is the API of AWS Elastic Container Registry, not its registries.
 	ECR Service = "ecr"
-	// Registry is every container registry: those of ECR and the static ones.
+	// ECRPublic is the API of AWS ECR Public, not its registry.
+	ECRPublic Service = "ecr-public"
+	// GoogleSTS is the Security Token Service of Google, in every universe.
+	GoogleSTS Service = "google-sts"
+	// GoogleIAM is the Service Account Credentials API of Google, in every universe.
+	GoogleIAM Service = "google-iam"
+	// Ambient is every endpoint on loopback: those of [Cloud.PodIdentityEnv],
+	// [Cloud.InstanceRoleEnv] and [Cloud.MetadataServerEnv].
+	Ambient Service = "ambient"
+	// Chainguard is the token service of Chainguard.
+	Chainguard Service = "chainguard"
+	// AzureAD is the token service of Azure (Microsoft Entra ID), in all its clouds.
+	AzureAD Service = "azure-ad"
+	// ACR is the exchange of tokens at every Azure Container Registry, not the
+	// registries.
+	ACR Service = "acr"
+	// Quay is the federation of robots at every Quay, not the registries.
+	Quay Service = "quay"
+	// TokenExchange is every server of [Cloud.AddTokenServer].
+	TokenExchange Service = "token-exchange"
+	// JFrog is the exchange of tokens at every JFrog platform, not the registries.
+	JFrog Service = "jfrog"
+	// DockerHub is the identity service of Docker.
+	DockerHub Service = "docker-hub"
+	// Registry is every container registry: those of all providers and the static
+	// ones.
 	Registry Service = "registry"
 	// Unknown counts what was asked of host names that no service owns. Faults
 	// cannot be injected into it.
 	Unknown Service = "unknown"
 )
+
+// requestLimit is the most that a service reads of a request's body.
+const requestLimit = 1 << 20
 
 // backend is one service: the names it answers under, its answers, and what a
 // fault looks like in its protocol.
@@ -37,7 +65,16 @@ type backend interface {
 	writeFault(w http.ResponseWriter, kind FaultKind)
 }
 
-// backendFor returns the service that owns host, nil if none does.
+// partial is a backend that has only some of the paths of the hosts it owns: the
+// others are for the next backend that owns the host, such as the registry.
+type partial interface {
+	backend
+	// ownsPath says whether the path of a request for an owned host is the
+	// service's.
+	ownsPath(path string) bool
+}
+
+// backendFor returns the first service that owns host, nil if none does.
 func (c *Cloud) backendFor(host string) backend {
 	for _, b := range c.backends {
 		if b.owns(host) {
@@ -45,6 +82,17 @@ func (c *Cloud) backendFor(host string) backend {
 		}
 	}
 	return nil
+}
+
+// backendAt returns the service that answers for a path of host: the first that owns
+// both, else the first that owns the host, nil if none does.
+func (c *Cloud) backendAt(host, path string) backend {
+	for _, b := range c.backends {
+		if p, ok := b.(partial); b.owns(host) && (!ok || p.ownsPath(path)) {
+			return b
+		}
+	}
+	return c.backendFor(host)
 }
 
 // route hands a request to the service that owns its host, unless a fault is due.
@@ -58,12 +106,15 @@ func (c *Cloud) route(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "fakecloud: the Host header is not the name of the TLS handshake", http.StatusMisdirectedRequest)
 		return
 	}
-	b := c.backendFor(host)
+	b := c.backendAt(host, r.URL.Path)
 	if b == nil {
 		c.refuse(w, host)
 		return
 	}
 	c.ledger.count(b.service())
+	if b.service() != Registry { // images are not searched
+		c.ledger.show(r)
+	}
 	if fault, ok := c.faults.next(b.service()); ok {
 		c.serveFault(w, r, b, fault)
 		return

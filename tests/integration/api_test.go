@@ -126,8 +126,8 @@ var refusedSpecs = map[string]struct {
 
 	"300 credentials":                 {field{inCredentials, times(300, credentialNumber)}, inCredentials, tooMany100},
 	"101 credentials":                 {field{inCredentials, times(101, credentialNumber)}, inCredentials, tooMany100},
-	"a source without name":           {field{inCredentials, items{values{"namespace": "x"}}}, inCredentials + "[0].name", "Required value"},
-	"a source without namespace":      {field{inCredentials, items{values{"name": "x"}}}, inCredentials + "[0].namespace", "Required value"},
+	"a source without name":           {field{inCredentials, items{values{"namespace": "x"}}}, inCredentials + "[0]", nameAndNamespace},
+	"a source without namespace":      {field{inCredentials, items{values{"name": "x"}}}, inCredentials + "[0]", nameAndNamespace},
 	"a source with an empty name":     {field{inCredentials, items{values{"name": "", "namespace": "x"}}}, inCredentials + "[0].name", tooShort},
 	"a source with an empty place":    {field{inCredentials, items{values{"name": "x", "namespace": ""}}}, inCredentials + "[0].namespace", tooShort},
 	"a source with a long name":       {field{inCredentials, items{values{"name": strings.Repeat("a", 254), "namespace": "x"}}}, inCredentials + "[0].name", tooLong253},

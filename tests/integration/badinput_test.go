@@ -477,7 +477,7 @@ var cloudFaults = map[string]struct {
 	"throttled":                   {fakecloud.ECR, fakecloud.Throttle, v1alpha1.ReasonThrottled, "ThrottlingException: Rate exceeded", false},
 	"failing":                     {fakecloud.ECR, fakecloud.ServerError, v1alpha1.ReasonUnavailable, "ServerException", false},
 	"behind a gateway that fails": {fakecloud.ECR, fakecloud.BadGateway, v1alpha1.ReasonUnavailable, "answered 502 Bad Gateway", false},
-	"behind a captive portal":     {fakecloud.ECR, fakecloud.HTML, v1alpha1.ReasonUnavailable, "answered 200 OK with text/html instead of JSON or XML; a proxy in between?", false},
+	"behind a captive portal":     {fakecloud.ECR, fakecloud.HTML, v1alpha1.ReasonUnavailable, "answered 200 OK with text/html instead of data; a proxy in between?", false},
 	"without authorizationData":   {fakecloud.ECR, fakecloud.Empty, v1alpha1.ReasonUnavailable, "the answer holds no authorizationData", false},
 	"hanging up":                  {fakecloud.ECR, fakecloud.Truncate, v1alpha1.ReasonUnavailable, "ecr:GetAuthorizationToken at api.ecr.eu-central-1.amazonaws.com: ", false},
 	"talking without end":         {fakecloud.ECR, fakecloud.Oversize, v1alpha1.ReasonUnavailable, "is longer than 1048576 bytes", false},

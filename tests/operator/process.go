@@ -22,7 +22,7 @@ import (
 // flags are further flags of go build, such as -cover.
 func Build(ctx context.Context, directory string, flags ...string) (string, error) {
 	binary := filepath.Join(directory, "imagepullsecret-operator")
-	arguments := append([]string{"build", "-o", binary}, flags...)
+	arguments := append([]string{"build", "-tags", "grpcnotrace", "-o", binary}, flags...)
 	command := exec.CommandContext(ctx, "go", append(arguments, ".")...)
 	command.Dir = Root()
 	if output, err := command.CombinedOutput(); err != nil {

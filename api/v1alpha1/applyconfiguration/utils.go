@@ -18,12 +18,28 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 	// Group=images.banzaicloud.io, Version=v1alpha1
 	case v1alpha1.SchemeGroupVersion.WithKind("AnnotationSelector"):
 		return &apiv1alpha1.AnnotationSelectorApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("AWSIdentity"):
+		return &apiv1alpha1.AWSIdentityApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("AWSRole"):
+		return &apiv1alpha1.AWSRoleApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("AzureContainerRegistrySource"):
+		return &apiv1alpha1.AzureContainerRegistrySourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ChainguardSource"):
+		return &apiv1alpha1.ChainguardSourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ClientAuthentication"):
+		return &apiv1alpha1.ClientAuthenticationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CredentialSource"):
 		return &apiv1alpha1.CredentialSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CredentialStatus"):
 		return &apiv1alpha1.CredentialStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ECRPublicSource"):
+		return &apiv1alpha1.ECRPublicSourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ECRSource"):
+		return &apiv1alpha1.ECRSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("FailingTarget"):
 		return &apiv1alpha1.FailingTargetApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GoogleArtifactRegistrySource"):
+		return &apiv1alpha1.GoogleArtifactRegistrySourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ImagePullSecret"):
 		return &apiv1alpha1.ImagePullSecretApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ImagePullSecretSpec"):
@@ -36,14 +52,24 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.NamespaceSelectorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PodSelector"):
 		return &apiv1alpha1.PodSelectorApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("QuaySource"):
+		return &apiv1alpha1.QuaySourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RegistryConfig"):
 		return &apiv1alpha1.RegistryConfigApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SecretKeyReference"):
+		return &apiv1alpha1.SecretKeyReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ServiceAccountReference"):
+		return &apiv1alpha1.ServiceAccountReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetConfig"):
 		return &apiv1alpha1.TargetConfigApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetCounts"):
 		return &apiv1alpha1.TargetCountsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetSecretConfig"):
 		return &apiv1alpha1.TargetSecretConfigApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TokenExchangeFields"):
+		return &apiv1alpha1.TokenExchangeFieldsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TokenExchangeSource"):
+		return &apiv1alpha1.TokenExchangeSourceApplyConfiguration{}
 
 	}
 	return nil

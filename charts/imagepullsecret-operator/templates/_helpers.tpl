@@ -65,6 +65,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- else if or .Values.rbac.targetSecretNames .Values.rbac.sources }}
 {{- fail "rbac.targetSecretNames and rbac.sources mean something in rbac.mode named only: set rbac.mode to named, or remove them" }}
 {{- end }}
+{{- $seen := list }}
+{{- range .Values.identities }}
+{{- $identity := printf "%s/%s" .namespace .name }}
+{{- if has $identity $seen }}
+{{- fail (printf "identities lists %s twice" $identity) }}
+{{- end }}
+{{- $seen = append $seen $identity }}
+{{- if and .annotations (not .create) }}
+{{- fail (printf "identities: %s has annotations, which need create: true; annotate a ServiceAccount that exists where it comes from" $identity) }}
+{{- end }}
+{{- end }}
 {{- if and .Values.defaultSecret.enabled (not .Values.defaultSecret.type) }}
 {{- fail "defaultSecret.enabled needs defaultSecret.type: kubernetes.io/dockerconfigjson, kubernetes.io/dockercfg or banzaicloud.io/aws-ecr-login-config" }}
 {{- end }}

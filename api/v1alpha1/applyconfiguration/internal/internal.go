@@ -23,6 +23,17 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.AWSRole
+  map:
+    fields:
+    - name: externalID
+      type:
+        scalar: string
+    - name: roleARN
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.AWSRoleARN
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.AWSRoleARN
+  scalar: string
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.AnnotationSelector
   map:
     fields:
@@ -39,17 +50,97 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: atomic
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.AnnotationValue
   scalar: string
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.Audience
+  scalar: string
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.AzureCloud
+  scalar: string
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.AzureContainerRegistrySource
+  map:
+    fields:
+    - name: audience
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.Audience
+    - name: clientID
+      type:
+        scalar: string
+    - name: cloud
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.AzureCloud
+      default: AzurePublic
+    - name: registry
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.RegistryHost
+    - name: serviceAccount
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ServiceAccountReference
+    - name: tenantID
+      type:
+        scalar: string
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.ChainguardSource
+  map:
+    fields:
+    - name: audience
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.Audience
+    - name: identity
+      type:
+        scalar: string
+    - name: registries
+      type:
+        list:
+          elementType:
+            namedType: com.github.imagepullsecrets.operator.api.v1alpha1.RegistryHost
+          elementRelationship: atomic
+    - name: serviceAccount
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ServiceAccountReference
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.ClientAuthentication
+  map:
+    fields:
+    - name: clientID
+      type:
+        scalar: string
+    - name: method
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ClientAuthenticationMethod
+      default: Basic
+    - name: secret
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.SecretKeyReference
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.ClientAuthenticationMethod
+  scalar: string
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.ConflictPolicy
   scalar: string
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.CredentialSource
   map:
     fields:
+    - name: azureContainerRegistry
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.AzureContainerRegistrySource
+    - name: chainguard
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ChainguardSource
+    - name: ecr
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ECRSource
+    - name: ecrPublic
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ECRPublicSource
+    - name: googleArtifactRegistry
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.GoogleArtifactRegistrySource
     - name: name
       type:
         scalar: string
     - name: namespace
       type:
         scalar: string
+    - name: quay
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.QuaySource
+    - name: tokenExchange
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.TokenExchangeSource
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.CredentialStatus
   map:
     fields:
@@ -82,6 +173,60 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.DeletionPolicy
   scalar: string
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.ECRPublicSource
+  map:
+    fields:
+    - name: assumeRoles
+      type:
+        list:
+          elementType:
+            namedType: com.github.imagepullsecrets.operator.api.v1alpha1.AWSRole
+          elementRelationship: atomic
+    - name: audience
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.Audience
+    - name: roleARN
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.AWSRoleARN
+    - name: serviceAccount
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ServiceAccountReference
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.ECRSource
+  map:
+    fields:
+    - name: accountID
+      type:
+        scalar: string
+    - name: assumeRoles
+      type:
+        list:
+          elementType:
+            namedType: com.github.imagepullsecrets.operator.api.v1alpha1.AWSRole
+          elementRelationship: atomic
+    - name: audience
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.Audience
+    - name: region
+      type:
+        scalar: string
+    - name: registries
+      type:
+        list:
+          elementType:
+            namedType: com.github.imagepullsecrets.operator.api.v1alpha1.RegistryHost
+          elementRelationship: atomic
+    - name: roleARN
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.AWSRoleARN
+    - name: serviceAccount
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ServiceAccountReference
+    - name: useDualStack
+      type:
+        scalar: boolean
+    - name: useFIPS
+      type:
+        scalar: boolean
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.FailingTarget
   map:
     fields:
@@ -92,6 +237,41 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: reason
+      type:
+        scalar: string
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.FieldPath
+  scalar: string
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.GoogleArtifactRegistrySource
+  map:
+    fields:
+    - name: audience
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.Audience
+    - name: delegates
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: gkeCluster
+      type:
+        scalar: string
+    - name: googleServiceAccount
+      type:
+        scalar: string
+    - name: registries
+      type:
+        list:
+          elementType:
+            namedType: com.github.imagepullsecrets.operator.api.v1alpha1.RegistryHost
+          elementRelationship: atomic
+    - name: serviceAccount
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ServiceAccountReference
+    - name: universeDomain
+      type:
+        scalar: string
+    - name: workloadIdentityProvider
       type:
         scalar: string
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.ImagePullSecret
@@ -228,6 +408,8 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: atomic
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.ParameterValue
+  scalar: string
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.PodSelector
   map:
     fields:
@@ -243,6 +425,25 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
           elementRelationship: atomic
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.QuaySource
+  map:
+    fields:
+    - name: audience
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.Audience
+    - name: caBundle
+      type:
+        scalar: string
+    - name: registry
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.RegistryHost
+      default: quay.io
+    - name: robot
+      type:
+        scalar: string
+    - name: serviceAccount
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ServiceAccountReference
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.RegistryConfig
   map:
     fields:
@@ -252,6 +453,31 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.imagepullsecrets.operator.api.v1alpha1.CredentialSource
           elementRelationship: atomic
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.RegistryHost
+  scalar: string
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.RequestFormat
+  scalar: string
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.SecretKeyReference
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
+    - name: namespace
+      type:
+        scalar: string
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.ServiceAccountReference
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+    - name: namespace
+      type:
+        scalar: string
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.TargetConfig
   map:
     fields:
@@ -298,6 +524,81 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.imagepullsecrets.operator.api.v1alpha1.LabelValue
     - name: name
+      type:
+        scalar: string
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.TokenExchangeFields
+  map:
+    fields:
+    - name: expiresAt
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.FieldPath
+    - name: expiresIn
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.FieldPath
+    - name: token
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.FieldPath
+    - name: username
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.FieldPath
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.TokenExchangeSource
+  map:
+    fields:
+    - name: audience
+      type:
+        scalar: string
+    - name: caBundle
+      type:
+        scalar: string
+    - name: clientAuthentication
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ClientAuthentication
+    - name: endpoint
+      type:
+        scalar: string
+    - name: fields
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.TokenExchangeFields
+    - name: format
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.RequestFormat
+      default: Form
+    - name: grantType
+      type:
+        scalar: string
+    - name: parameters
+      type:
+        map:
+          elementType:
+            namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ParameterValue
+    - name: registries
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: requestedTokenType
+      type:
+        scalar: string
+    - name: resource
+      type:
+        scalar: string
+    - name: scopes
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: serviceAccount
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ServiceAccountReference
+    - name: subjectTokenType
+      type:
+        scalar: string
+    - name: tokenAudience
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.Audience
+    - name: username
       type:
         scalar: string
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition

@@ -5,8 +5,8 @@ package v1alpha1
 // CredentialSourceApplyConfiguration represents a declarative configuration of the CredentialSource type for use
 // with apply.
 //
-// CredentialSource is a reference to a Secret that holds registry logins, or
-// the means to get them.
+// CredentialSource is where registry logins come from: a Secret by name and
+// namespace, or exactly one provider that gives short-lived ones.
 type CredentialSourceApplyConfiguration struct {
 	// name is the source Secret's name. Its type decides how it is read:
 	// kubernetes.io/dockerconfigjson, kubernetes.io/dockercfg or
@@ -14,6 +14,22 @@ type CredentialSourceApplyConfiguration struct {
 	Name *string `json:"name,omitempty"`
 	// namespace is the source Secret's namespace.
 	Namespace *string `json:"namespace,omitempty"`
+	// ecr gets logins for AWS Elastic Container Registry.
+	ECR *ECRSourceApplyConfiguration `json:"ecr,omitempty"`
+	// ecrPublic gets a login for AWS's public gallery, public.ecr.aws.
+	ECRPublic *ECRPublicSourceApplyConfiguration `json:"ecrPublic,omitempty"`
+	// googleArtifactRegistry gets logins for Google Artifact Registry and
+	// gcr.io.
+	GoogleArtifactRegistry *GoogleArtifactRegistrySourceApplyConfiguration `json:"googleArtifactRegistry,omitempty"`
+	// chainguard gets a login for Chainguard's registry, cgr.dev.
+	Chainguard *ChainguardSourceApplyConfiguration `json:"chainguard,omitempty"`
+	// azureContainerRegistry gets a login for an Azure Container Registry.
+	AzureContainerRegistry *AzureContainerRegistrySourceApplyConfiguration `json:"azureContainerRegistry,omitempty"`
+	// quay gets a login for Quay as a robot account with federation.
+	Quay *QuaySourceApplyConfiguration `json:"quay,omitempty"`
+	// tokenExchange gets a login from any server that exchanges a
+	// ServiceAccount's token for its own (RFC 8693).
+	TokenExchange *TokenExchangeSourceApplyConfiguration `json:"tokenExchange,omitempty"`
 }
 
 // CredentialSourceApplyConfiguration constructs a declarative configuration of the CredentialSource type for use with
@@ -35,5 +51,61 @@ func (b *CredentialSourceApplyConfiguration) WithName(value string) *CredentialS
 // If called multiple times, the Namespace field is set to the value of the last call.
 func (b *CredentialSourceApplyConfiguration) WithNamespace(value string) *CredentialSourceApplyConfiguration {
 	b.Namespace = &value
+	return b
+}
+
+// WithECR sets the ECR field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ECR field is set to the value of the last call.
+func (b *CredentialSourceApplyConfiguration) WithECR(value *ECRSourceApplyConfiguration) *CredentialSourceApplyConfiguration {
+	b.ECR = value
+	return b
+}
+
+// WithECRPublic sets the ECRPublic field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ECRPublic field is set to the value of the last call.
+func (b *CredentialSourceApplyConfiguration) WithECRPublic(value *ECRPublicSourceApplyConfiguration) *CredentialSourceApplyConfiguration {
+	b.ECRPublic = value
+	return b
+}
+
+// WithGoogleArtifactRegistry sets the GoogleArtifactRegistry field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GoogleArtifactRegistry field is set to the value of the last call.
+func (b *CredentialSourceApplyConfiguration) WithGoogleArtifactRegistry(value *GoogleArtifactRegistrySourceApplyConfiguration) *CredentialSourceApplyConfiguration {
+	b.GoogleArtifactRegistry = value
+	return b
+}
+
+// WithChainguard sets the Chainguard field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Chainguard field is set to the value of the last call.
+func (b *CredentialSourceApplyConfiguration) WithChainguard(value *ChainguardSourceApplyConfiguration) *CredentialSourceApplyConfiguration {
+	b.Chainguard = value
+	return b
+}
+
+// WithAzureContainerRegistry sets the AzureContainerRegistry field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AzureContainerRegistry field is set to the value of the last call.
+func (b *CredentialSourceApplyConfiguration) WithAzureContainerRegistry(value *AzureContainerRegistrySourceApplyConfiguration) *CredentialSourceApplyConfiguration {
+	b.AzureContainerRegistry = value
+	return b
+}
+
+// WithQuay sets the Quay field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Quay field is set to the value of the last call.
+func (b *CredentialSourceApplyConfiguration) WithQuay(value *QuaySourceApplyConfiguration) *CredentialSourceApplyConfiguration {
+	b.Quay = value
+	return b
+}
+
+// WithTokenExchange sets the TokenExchange field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the TokenExchange field is set to the value of the last call.
+func (b *CredentialSourceApplyConfiguration) WithTokenExchange(value *TokenExchangeSourceApplyConfiguration) *CredentialSourceApplyConfiguration {
+	b.TokenExchange = value
 	return b
 }

@@ -1,0 +1,63 @@
+package exchange
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/imagepullsecrets/operator/providers"
+)
+
+// Problems are what is wrong with a configuration, in words for a person, all
+// of them together, so that one edit is enough.
+type Problems []string
+
+// Notef adds a problem.
+func (p *Problems) Notef(format string, args ...any) {
+	*p = append(*p, fmt.Sprintf(format, args...))
+}
+
+// Account notes what a ServiceAccount lacks.
+func (p *Problems) Account(account providers.ServiceAccount) {
+	if account.Name == "" {
+		p.Notef("serviceAccount.name is empty")
+	}
+	if account.Namespace == "" {
+		p.Notef("serviceAccount.namespace is empty")
+	}
+}
+
+// Audience notes an audience for which no token can be meant.
+func (p *Problems) Audience(audience string) {
+	if audience == "" || strings.ContainsFunc(audience, notVisible) {
+		p.Notef("audience must be a text without white space, not %s", Shown(audience))
+	}
+}
+
+// Err returns the problems as one error of class Invalid; nil if there are none.
+func (p *Problems) Err() error {
+	if len(*p) == 0 {
+		return nil
+	}
+	return providers.Errorf(providers.Invalid, "%s", strings.Join(*p, "; "))
+}
+
+// Trim removes the white space around values: `echo … | base64` leaves a line
+// break at the end.
+func Trim(values ...*string) {
+	for _, value := range values {
+		*value = strings.TrimSpace(*value)
+	}
+}
+
+// maxShown is the length up to which a value is quoted. Secrets are longer, so
+// one in the wrong place isn't shown.
+const maxShown = 32
+
+// Shown quotes a configured value for a message, unless it may be a secret.
+func Shown(value string) string {
+	if length := utf8.RuneCountInString(value); length > maxShown {
+		return fmt.Sprintf("a value of %d characters", length)
+	}
+	return fmt.Sprintf("%q", value)
+}

@@ -1,0 +1,60 @@
+package exchange
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/imagepullsecrets/operator/providers"
+)
+
+// maxToken is how long a token may be. Real ones have up to 12 KiB, and a
+// Secret of at most 1 MiB holds each of them twice.
+const maxToken = 64 << 10
+
+// CheckToken says why a token that a service issued can't be a password. The
+// error is Transient and does not quote it.
+func (c Call) CheckToken(token string) error {
+	switch {
+	case token == "":
+		return c.Errorf(providers.Transient, "the answer holds no token")
+	case len(token) > maxToken:
+		return c.Errorf(providers.Transient, "the answer's token is longer than %d bytes", maxToken)
+	case strings.ContainsFunc(token, notVisible):
+		return c.Errorf(providers.Transient, "the answer's token holds characters that no token has")
+	default:
+		return nil
+	}
+}
+
+// CheckExpiry says why a token that expires at a time, by the answer that it
+// came with, is of no use: nobody says when it expires, or it is over already.
+// The error is Transient, or ClockSkew if this machine's clock explains it.
+// other is whose word it is, such as "AWS's".
+func (c Call) CheckExpiry(answer Answer, expiresAt, now time.Time, other string) error {
+	switch {
+	case expiresAt.IsZero():
+		return c.Errorf(providers.Transient, "the answer does not say when its token expires")
+	case expiresAt.After(now):
+		return nil
+	}
+	class, hint := providers.Transient, ""
+	if difference := ClockDifference(answer.Header, now, "this machine's", other); difference != "" {
+		class, hint = providers.ClockSkew, "; "+difference+": set it right"
+	}
+	return c.Errorf(class, "the answer's token expired at %s already%s", expiresAt.UTC().Format(time.RFC3339), hint)
+}
+
+// ClusterClock says what to do when a service finds that a ServiceAccount's
+// token is not valid at this time: its times are the API server's, so it is
+// that one's clock which is compared with the answer's date.
+func ClusterClock(header http.Header, token, other string) string {
+	claims, _ := ParseClaims(token) // without them there is nothing to compare
+	if difference := ClockDifference(header, claims.IssuedAt, "this cluster's", other); difference != "" {
+		return difference + ": set it right"
+	}
+	return "set the clocks of the cluster's API servers right"
+}
+
+// notVisible tells a character that neither a token nor an audience holds.
+func notVisible(r rune) bool { return r <= ' ' || r > '~' }

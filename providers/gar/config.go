@@ -1,0 +1,179 @@
+package gar
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/imagepullsecrets/operator/internal/exchange"
+	"github.com/imagepullsecrets/operator/providers"
+)
+
+// googleUniverse is the universe of everybody who doesn't say otherwise.
+const googleUniverse = "googleapis.com"
+
+// Config says which registries to open, and as whom: either as a
+// ServiceAccount that a workload identity pool trusts, or, if Ambient, as the
+// operator itself. White space around a value is ignored.
+type Config struct {
+	// Registries are the hosts that the login opens, such as
+	// europe-west1-docker.pkg.dev or gcr.io.
+	Registries []string
+	// ServiceAccount is the Kubernetes identity; it goes with
+	// WorkloadIdentityProvider or GKECluster.
+	ServiceAccount providers.ServiceAccount
+	// WorkloadIdentityProvider is the provider that trusts the ServiceAccount:
+	// projects/<number>/locations/global/workloadIdentityPools/<pool>/providers/<provider>,
+	// also behind //iam.googleapis.com/ or https://iam.googleapis.com/.
+	WorkloadIdentityProvider string
+	// GKECluster is the GKE cluster whose project's own pool trusts the
+	// ServiceAccount: projects/<id>/locations/<location>/clusters/<name>.
+	GKECluster string
+	// Audience of the ServiceAccount's token; empty for the one that the
+	// WorkloadIdentityProvider takes if nobody changed that.
+	Audience string
+	// GoogleServiceAccount is the email of the Google service account to
+	// impersonate; empty to open the registry as the federated identity.
+	GoogleServiceAccount string
+	// Delegates are emails of Google service accounts, each of which may
+	// impersonate the next, the last of them GoogleServiceAccount.
+	Delegates []string
+	// UniverseDomain is that of a sovereign cloud; empty for googleapis.com.
+	// Tokens are sent to hosts in it.
+	UniverseDomain string
+	// Ambient uses the operator's own Google identity. Whether that is allowed
+	// is the caller's decision.
+	Ambient bool
+}
+
+// The forms of values.
+var (
+	// Not every service account is in iam.gserviceaccount.com: emails are
+	// checked for what would break the path that they become part of.
+	emailPattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*@[a-z0-9][a-z0-9.-]*\.[a-z]{2,}$`)
+	universePattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$`)
+)
+
+const (
+	maxEmail    = 320
+	maxAudience = 1024
+	// maxUniverse leaves room for "iamcredentials." in a host's 253 characters.
+	maxUniverse = 238
+)
+
+// normalised returns the configuration in the one way to write it, so that
+// equal identities have equal keys.
+func (c Config) normalised() Config {
+	exchange.Trim(
+		&c.ServiceAccount.Namespace, &c.ServiceAccount.Name, &c.ServiceAccount.UID,
+		&c.WorkloadIdentityProvider, &c.GKECluster, &c.Audience, &c.GoogleServiceAccount, &c.UniverseDomain)
+	c.Registries, c.Delegates = allTrimmed(c.Registries), allTrimmed(c.Delegates)
+	if c.UniverseDomain == "" {
+		c.UniverseDomain = googleUniverse
+	}
+	return c
+}
+
+func allTrimmed(values []string) []string {
+	values = slices.Clone(values)
+	for i := range values {
+		exchange.Trim(&values[i])
+	}
+	return values
+}
+
+// validate returns the pool that a normalised configuration names. The error
+// names all problems at once, so that one edit is enough.
+func (c Config) validate() (pool, error) {
+	trusted, problem := c.findPool()
+	problems := append(c.registryProblems(),
+		c.universeProblem(), c.identityProblem(), problem, c.audienceProblem())
+	problems = append(problems, c.impersonationProblems()...)
+	problems = slices.DeleteFunc(problems, func(problem string) bool { return problem == "" })
+	if len(problems) > 0 {
+		return pool{}, providers.Errorf(providers.Invalid, "%s", strings.Join(problems, "; "))
+	}
+	return trusted, nil
+}
+
+func (c Config) universeProblem() string {
+	if len(c.UniverseDomain) > maxUniverse || !universePattern.MatchString(c.UniverseDomain) {
+		return "universeDomain must be a domain in lower case, such as googleapis.com, not " + shown(c.UniverseDomain)
+	}
+	return ""
+}
+
+// identityProblem says what is missing or too much of what makes an identity.
+func (c Config) identityProblem() string {
+	account := c.ServiceAccount != providers.ServiceAccount{}
+	pools := c.WorkloadIdentityProvider != "" || c.GKECluster != ""
+	switch {
+	case c.Ambient:
+		if account || pools || c.Audience != "" {
+			return "the operator's own identity is used without serviceAccount, workloadIdentityProvider, gkeCluster and audience"
+		}
+		return ""
+	case !pools && !account:
+		return "serviceAccount is missing, and with it workloadIdentityProvider or gkeCluster"
+	case !pools:
+		return "serviceAccount needs workloadIdentityProvider or gkeCluster"
+	case c.WorkloadIdentityProvider != "" && c.GKECluster != "":
+		return "set either workloadIdentityProvider or gkeCluster, not both"
+	}
+	return c.accountProblem()
+}
+
+func (c Config) accountProblem() string {
+	if c.ServiceAccount.Namespace == "" || c.ServiceAccount.Name == "" {
+		return "serviceAccount must have a name and a namespace"
+	}
+	return ""
+}
+
+func (c Config) audienceProblem() string {
+	switch {
+	case c.Audience == "":
+		return ""
+	case c.GKECluster != "":
+		return "audience can't be chosen with gkeCluster, whose pool takes only its own"
+	case len(c.Audience) > maxAudience || strings.ContainsFunc(c.Audience, notVisibleASCII):
+		return fmt.Sprintf("audience must be printable ASCII without spaces, of at most %d characters", maxAudience)
+	}
+	return ""
+}
+
+func notVisibleASCII(r rune) bool { return r <= ' ' || r > '~' }
+
+func (c Config) impersonationProblems() []string {
+	var problems []string
+	if c.GoogleServiceAccount != "" {
+		problems = append(problems, emailProblem("googleServiceAccount", c.GoogleServiceAccount))
+	} else if len(c.Delegates) > 0 {
+		problems = append(problems, "delegates lead to googleServiceAccount: set that too")
+	}
+	for i, email := range c.Delegates {
+		problems = append(problems, emailProblem(fmt.Sprintf("delegates[%d]", i), email))
+	}
+	return problems
+}
+
+func emailProblem(field, email string) string {
+	if len(email) > maxEmail || !emailPattern.MatchString(email) {
+		return field + " must be a service account's email, such as puller@my-project.iam.gserviceaccount.com, not " + shown(email)
+	}
+	return ""
+}
+
+// maxShown is the length up to which a value is quoted. It has room for the
+// longest name of a provider; a key file in the wrong place is longer.
+const maxShown = 200
+
+// shown quotes a value for a message, unless it may be a secret.
+func shown(value string) string {
+	if length := utf8.RuneCountInString(value); length > maxShown {
+		return fmt.Sprintf("a value of %d characters", length)
+	}
+	return fmt.Sprintf("%q", value)
+}

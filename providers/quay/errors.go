@@ -1,0 +1,70 @@
+package quay
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/imagepullsecrets/operator/internal/exchange"
+	"github.com/imagepullsecrets/operator/providers"
+)
+
+// Quay refuses by one status and without codes, so that its reasons are told
+// apart by their texts.
+var (
+	// timeTexts are of tokens that are not valid at this time.
+	timeTexts = []string{"has expired", "not yet valid"}
+	// robotTexts are of robots that don't exist.
+	robotTexts = []string{"Invalid robot", "Could not find robot"}
+)
+
+// refused is the error for a refused ServiceAccount's token.
+func (p *Provider) refused(answer exchange.Answer, token string, scrub *exchange.Scrubber) error {
+	var body struct {
+		// Error is the endpoint's own; the others are those of Quay's API.
+		Error        string `json:"error"`
+		ErrorMessage string `json:"error_message"`
+		Message      string `json:"message"`
+	}
+	if err := p.call().Decode(answer, &body); err != nil && answer.Status != http.StatusNotFound {
+		return err
+	}
+	refusal := exchange.Refusal{
+		Class:       exchange.ClassOfStatus(answer.Status),
+		Description: cmp.Or(body.Error, body.ErrorMessage, body.Message),
+	}
+	switch {
+	case answer.Status == http.StatusNotFound:
+		refusal.Hint = "check registry; robot federation needs Quay 3.13 or later"
+	case refusal.Class != providers.Denied:
+	case containsAny(refusal.Description, timeTexts):
+		refusal.Class, refusal.Hint = providers.ClockSkew, exchange.ClusterClock(answer.Header, token, whose)
+	case containsAny(refusal.Description, robotTexts):
+		refusal.Hint = fmt.Sprintf("check robot: is there a robot account %s?", p.config.Robot)
+	default:
+		account := p.config.ServiceAccount
+		refusal.Hint = fmt.Sprintf("let the robot federation of %s name this cluster's issuer, the subject system:serviceaccount:%s:%s and, if it names audiences, %s",
+			p.config.Robot, account.Namespace, account.Name, p.config.Audience)
+	}
+	return p.call().Refused(answer, refusal, scrub)
+}
+
+func containsAny(text string, parts []string) bool {
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
+}
+
+// unanswered adds to a request's error what can be done about it here.
+func (p *Provider) unanswered(err error) error {
+	var certificate *tls.CertificateVerificationError
+	if !errors.As(err, &certificate) {
+		return err
+	}
+	failure := p.call().Errorf(providers.Transient,
+		"the certificate is not trusted; let caBundle hold the CA that signed it, which may be that of a proxy")
+	failure.Cause = err
+	return failure
+}
