@@ -29,6 +29,9 @@ GENERATED := api/v1alpha1/zz_generated.deepcopy.go api/v1alpha1/applyconfigurati
 	$(CHART)/templates/crd.yaml $(CHART)/templates/_rules.tpl \
 	docs/api.md docs/flags.md docs/metrics.md
 
+# The modules that hold tests only.
+TEST_MODULES := tests tests/kubelet tests/witness
+
 # Every module of the repository.
 MODULES := $(sort $(dir $(shell git ls-files --cached --others --exclude-standard -- go.mod '*/go.mod')))
 
@@ -71,23 +74,32 @@ verify: ## Fail if generated files, go.mod files or formatting are not as they s
 .PHONY: lint
 lint: bin/golangci-lint bin/helm bin/helm3 ## Lint the Go code and the chart.
 	bin/golangci-lint run ./...
-	cd tests && ../bin/golangci-lint run --config ../.golangci.yaml ./...
+	@for module in $(TEST_MODULES); do \
+		echo "golangci-lint in $$module"; \
+		(cd $$module && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yaml ./...); \
+	done
 	bin/helm lint --strict $(CHART)
 	bin/helm3 lint --strict $(CHART)
 
 ##@ Test
 
 .PHONY: test
-test: prepare ## Run every test that needs no root, in both modules. ARGS="-run TestX -v"
+test: prepare ## Run every test that needs no root, in every module. ARGS="-run TestX -v"
 	@status=0; \
 	go test $(ARGS) ./... || status=1; \
-	(cd tests && go test -timeout 30m $(ARGS) ./...) || status=1; \
+	for module in $(TEST_MODULES); do \
+		(cd $$module && go test -timeout 30m $(ARGS) ./...) || status=1; \
+	done; \
 	exit $$status
 
 # The tests' Kubernetes is compiled before them, and shows its progress.
 .PHONY: prepare
 prepare: bin/helm bin/helm3 bin/kustomize
 	@cd tests && go run ./cluster/prepare
+
+.PHONY: witness-tools
+witness-tools: ## Install what tests/witness calls (as root on Debian or Ubuntu; without it, tests are skipped).
+	@hack/witness-tools
 
 .PHONY: cover
 cover: ## Run the tests and write coverage/index.html.

@@ -1,7 +1,7 @@
 // Command testsummary reads `go test -json` from standard input and prints
-// what a person wants of it: the output of what failed, go test's own line for
-// each package, and in the end how many tests passed and failed. Lines that
-// are not JSON pass through.
+// what a person wants of it: the output of what failed, why a test was skipped,
+// go test's own line for each package, and in the end how many tests passed and
+// failed. Lines that are not JSON pass through.
 //
 // With -closing FILE, the closing lines go to that file as well.
 package main
@@ -100,13 +100,14 @@ func isPackageLine(line string) bool {
 	return false
 }
 
-// endTest counts a test and shows its output if it failed.
+// endTest counts a test and shows its output if it failed or was skipped.
 func (s *summary) endTest(e event, k key) {
 	switch e.Action {
 	case "pass":
 		s.passed++
 	case "skip":
 		s.skipped++
+		fmt.Fprint(s.out, strings.Join(s.output[k], ""))
 	case "fail":
 		s.failed++
 		s.failedIn[e.Package] = true

@@ -1,5 +1,5 @@
 // Command demo shows the ImagePullSecret operator at its main job, on an
-// embedded Kubernetes cluster with a fake AWS and private registries: from
+// embedded Kubernetes cluster with fake clouds and private registries: from
 // nothing to a printed story in which every number was measured.
 //
 // It ends by itself. Its exit code is 0 only if every step truly happened, 1

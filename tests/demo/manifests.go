@@ -8,6 +8,8 @@ import (
 	"text/template"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/imagepullsecrets/operator/tests/operator"
 )
 
@@ -30,6 +32,11 @@ const (
 	foreignName     = "payment-api-key"
 	podNamespace    = "workshop"
 	podName         = "api"
+
+	federatedName      = "federated" // the object, and the Secret that it makes
+	federatedNamespace = "platform"  // where that Secret is to stand
+	identityNamespace  = "identities"
+	identityName       = "puller"
 )
 
 // values fill in what a manifest leaves open.
@@ -39,6 +46,7 @@ type values struct {
 	Account, Region, StaticHost string
 	User, Password              string
 	Image                       string
+	Operator                    types.NamespacedName // its ServiceAccount
 }
 
 // masked are the values without what is secret.

@@ -94,9 +94,7 @@ func (p *printer) failed(what string, err error) {
 
 // table prints the summary. A step's number stands at its first row only.
 func (p *printer) table(rows []row) {
-	var text strings.Builder
-	columns := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(columns, "STEP\tSEEN\tLATENCY")
+	lines := [][]string{{"STEP", "SEEN", "LATENCY"}}
 	last := 0
 	for _, r := range rows {
 		number, took := "", "-"
@@ -106,14 +104,24 @@ func (p *printer) table(rows []row) {
 		if r.took != timeless {
 			took = inWords(r.took)
 		}
-		fmt.Fprintf(columns, "%s\t%s\t%s\n", number, r.seen, took)
+		lines = append(lines, []string{number, r.seen, took})
 	}
-	_ = columns.Flush() // into memory
 	var shown []string
-	for line := range strings.Lines(text.String()) {
+	for line := range strings.Lines(aligned(2, lines)) {
 		shown = append(shown, strings.TrimRight("  "+line, " \n"))
 	}
 	p.lines(shown...)
+}
+
+// aligned lays lines of cells out in columns, at least gap apart.
+func aligned(gap int, lines [][]string) string {
+	var text strings.Builder
+	columns := tabwriter.NewWriter(&text, 0, 0, gap, ' ', 0)
+	for _, cells := range lines {
+		fmt.Fprintln(columns, strings.Join(cells, "\t"))
+	}
+	_ = columns.Flush() // into memory
+	return text.String()
 }
 
 // inWords writes a duration for a person: in milliseconds up to ten seconds,

@@ -18,7 +18,7 @@ import (
 // of objects, such as ours, every 30 seconds only.
 const collectionPatience = 2 * time.Minute
 
-// deleteObject is step 9.
+// deleteObject is step 10.
 func (s *story) deleteObject(ctx context.Context) error {
 	others, err := s.otherSecrets(ctx)
 	if err != nil {

@@ -19,9 +19,14 @@ import (
 // keychain is the logins of a Secret, as a container runtime uses them.
 type keychain map[string]authn.AuthConfig
 
-// Resolve returns the login of a registry, or none.
+// Resolve returns the login of a registry, or none. That of Docker Hub stands
+// under the address that it once had.
 func (k keychain) Resolve(registry authn.Resource) (authn.Authenticator, error) {
-	login, found := k[registry.RegistryStr()]
+	host := registry.RegistryStr()
+	if host == name.DefaultRegistry {
+		host = authn.DefaultAuthKey
+	}
+	login, found := k[host]
 	if !found {
 		return authn.Anonymous, nil
 	}
@@ -71,8 +76,17 @@ func shortly(image string) string {
 	return repository
 }
 
-// expectRefusal tries a pull that must not succeed.
+// expectRefusal tries a pull that must not succeed, and tells of it.
 func (s *story) expectRefusal(ctx context.Context, image string, logins keychain, with string) error {
+	if err := s.checkRefusal(ctx, image, logins, with); err != nil {
+		return err
+	}
+	s.noted("%s: %d %s %s", shortly(image), http.StatusUnauthorized, http.StatusText(http.StatusUnauthorized), with)
+	return nil
+}
+
+// checkRefusal tries a pull that must not succeed.
+func (s *story) checkRefusal(ctx context.Context, image string, logins keychain, with string) error {
 	digest, err := s.pull(ctx, image, logins)
 	expected := fmt.Sprintf("the registry to refuse %s %s with 401", image, with)
 	if err == nil {
@@ -81,7 +95,6 @@ func (s *story) expectRefusal(ctx context.Context, image string, logins keychain
 	if refused, ok := errors.AsType[*transport.Error](err); !ok || refused.StatusCode != http.StatusUnauthorized {
 		return unmet{expected: expected, seen: err.Error()}
 	}
-	s.noted("%s: %d %s %s", shortly(image), http.StatusUnauthorized, http.StatusText(http.StatusUnauthorized), with)
 	return nil
 }
 
@@ -101,9 +114,13 @@ func (s *story) pull(ctx context.Context, image string, logins keychain) (string
 
 // secret reads the target Secret of a namespace.
 func (s *story) secret(ctx context.Context, namespace string) (*corev1.Secret, error) {
+	return s.secretNamed(ctx, namespace, targetName)
+}
+
+func (s *story) secretNamed(ctx context.Context, namespace, secretName string) (*corev1.Secret, error) {
 	secret := &corev1.Secret{}
-	if err := s.api.Get(ctx, client.ObjectKey{Namespace: namespace, Name: targetName}, secret); err != nil {
-		return nil, fmt.Errorf("read Secret %s/%s: %w", namespace, targetName, err)
+	if err := s.api.Get(ctx, client.ObjectKey{Namespace: namespace, Name: secretName}, secret); err != nil {
+		return nil, fmt.Errorf("read Secret %s/%s: %w", namespace, secretName, err)
 	}
 	return secret, nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -138,15 +137,13 @@ func (s *story) showTable(ctx context.Context) error {
 
 // tableText lays a server-side table out as kubectl does.
 func tableText(table metav1.Table) string {
-	var text strings.Builder
-	columns := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
 	var heads []string
 	for _, column := range table.ColumnDefinitions {
 		if column.Priority == 0 {
 			heads = append(heads, strings.ToUpper(column.Name))
 		}
 	}
-	fmt.Fprintln(columns, strings.Join(heads, "\t"))
+	lines := [][]string{heads}
 	for _, line := range table.Rows {
 		var cells []string
 		for i, cell := range line.Cells {
@@ -154,10 +151,9 @@ func tableText(table metav1.Table) string {
 				cells = append(cells, cellText(cell))
 			}
 		}
-		fmt.Fprintln(columns, strings.Join(cells, "\t"))
+		lines = append(lines, cells)
 	}
-	_ = columns.Flush() // into memory
-	return text.String()
+	return aligned(3, lines)
 }
 
 func cellText(cell any) string {

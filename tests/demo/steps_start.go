@@ -9,6 +9,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/tests/operator"
 )
 
@@ -70,6 +71,15 @@ func (s *story) startOperator(ctx context.Context) error {
 	if err := operator.Install(ctx, s.cluster.Config()); err != nil {
 		return fmt.Errorf("install the operator: %w", err)
 	}
+	// An operator that starts before its CRD is served ends, and Kubernetes
+	// would start it again.
+	err = s.eventually(ctx, "the API server to serve ImagePullSecrets", patience, func(context.Context) error {
+		_, err := s.discovery.ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	kubeconfig, err := s.cluster.ServiceAccountKubeconfig(ctx, operator.Namespace, operator.ServiceAccount)
 	if err != nil {
 		return err
@@ -86,9 +96,11 @@ func (s *story) startOperator(ctx context.Context) error {
 	return s.checkRights(ctx, kubeconfig)
 }
 
-// right is something that one may or may not do.
+// right is something that one may or may not do: everywhere and to all, unless
+// it has a namespace and a name.
 type right struct {
 	group, resource, subresource, verb string
+	namespace, name                    string
 }
 
 // String is the right in plain words.
@@ -96,6 +108,9 @@ func (r right) String() string {
 	resource := r.resource
 	if r.subresource != "" {
 		resource += "/" + r.subresource
+	}
+	if r.name != "" {
+		resource += " of " + r.namespace + "/" + r.name
 	}
 	return r.verb + " " + resource
 }
@@ -119,12 +134,12 @@ func rights() (must, mustNot []right) {
 // checkRights asks the API server, with the operator's own credential, who it
 // is and what it may do.
 func (s *story) checkRights(ctx context.Context, kubeconfig string) error {
-	asOperator, err := clientFromFile(kubeconfig)
-	if err != nil {
+	var err error
+	if s.asOperator, err = clientFromFile(kubeconfig); err != nil {
 		return err
 	}
 	self := &authenticationv1.SelfSubjectReview{}
-	if err := asOperator.Create(ctx, self); err != nil {
+	if err := s.asOperator.Create(ctx, self); err != nil {
 		return fmt.Errorf("ask who the operator is: %w", err)
 	}
 	expected := "system:serviceaccount:" + operator.Namespace + ":" + operator.ServiceAccount
@@ -134,11 +149,11 @@ func (s *story) checkRights(ctx context.Context, kubeconfig string) error {
 	s.noted("it is %s", expected)
 
 	must, mustNot := rights()
-	may, err := ask(ctx, asOperator, must, true)
+	may, err := ask(ctx, s.asOperator, must, true)
 	if err != nil {
 		return err
 	}
-	mayNot, err := ask(ctx, asOperator, mustNot, false)
+	mayNot, err := ask(ctx, s.asOperator, mustNot, false)
 	if err != nil {
 		return err
 	}
@@ -155,6 +170,7 @@ func ask(ctx context.Context, as client.Client, rights []right, expected bool) (
 		review := &authorizationv1.SelfSubjectAccessReview{}
 		review.Spec.ResourceAttributes = &authorizationv1.ResourceAttributes{
 			Group: r.group, Resource: r.resource, Subresource: r.subresource, Verb: r.verb,
+			Namespace: r.namespace, Name: r.name,
 		}
 		if err := as.Create(ctx, review); err != nil {
 			return "", fmt.Errorf("ask whether the operator may %s: %w", r, err)

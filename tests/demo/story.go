@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/imagepullsecrets/operator/tests/fakecloud"
+	"github.com/imagepullsecrets/operator/tests/federation"
 )
 
 // step is one chapter of the story. An error means that it did not happen.
@@ -31,6 +33,7 @@ func steps() []step {
 		{headline: "The Secret opens the private registries, and nothing else does", tell: (*story).pullImages},
 		{headline: "The ECR token is renewed before it expires", tell: (*story).renewToken},
 		{headline: "Somebody tampers with the Secrets", tell: (*story).tamper},
+		{headline: "One ServiceAccount, every kind of registry, and no password to keep", tell: (*story).federate},
 		{headline: "The ImagePullSecret is deleted", tell: (*story).deleteObject, destructive: true},
 		{headline: "What it cost, and what was kept quiet", tell: (*story).count},
 	}
@@ -50,6 +53,9 @@ type story struct {
 	foreign   types.UID // a Secret that is none of the operator's business
 	holders   []string  // namespaces that are to hold the Secret
 	passwords []string  // which may stand nowhere but in Secrets
+
+	asOperator client.Client       // with the operator's own credential
+	federated  []federation.Source // of the object that needs no password
 }
 
 // play tells every step up to the first that does not happen.
@@ -92,7 +98,8 @@ func (s *story) summary() {
 // hold says how to look around and waits to be interrupted.
 func (s *story) hold(ctx context.Context) {
 	s.headline(0, "Everything stays up")
-	s.show("export KUBECONFIG=" + s.cluster.Kubeconfig() + "\nkubectl get imps -o wide\nkubectl get secrets -A -l images.banzaicloud.io/owner-uid")
+	s.show("export KUBECONFIG=" + s.cluster.Kubeconfig() + "\nkubectl get imps -o wide\n" +
+		"kubectl get imps " + federatedName + " -o yaml\nkubectl get secrets -A -l images.banzaicloud.io/owner-uid")
 	s.say("Ctrl-C stops and removes all of it.")
 	<-ctx.Done()
 }

@@ -40,7 +40,7 @@ func (c *Cloud) serveAmbient(handler http.Handler) string {
 	}
 	server, err := c.listen(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.ledger.count(Ambient)
-		if fault, ok := c.faults.next(Ambient); ok {
+		if fault, ok := c.faults.next(Ambient, ""); ok {
 			c.serveFault(w, r, endpoint, fault)
 			return
 		}

@@ -21,7 +21,7 @@ func newAWSSettings() awsSettings {
 type accountRegion struct{ account, region string }
 
 // DisableSTS deactivates the Security Token Service in a region for an account: it
-// then refuses the account's roles there.
+// then refuses that account's roles there.
 func (c *Cloud) DisableSTS(account, region string) { c.iam.setSTS(account, region, true) }
 
 // EnableSTS undoes [Cloud.DisableSTS].

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -48,6 +49,7 @@ type Cloud struct {
 	ambientMu sync.Mutex
 	ambients  []*server
 
+	latency  atomic.Int64 // of every service but the registries, in nanoseconds
 	ledger   *ledger
 	faults   *faultQueue
 	issuers  *issuers

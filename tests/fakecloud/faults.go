@@ -55,6 +55,9 @@ type Fault struct {
 	// Count is how many requests it befalls; 0 means all, until
 	// [Cloud.ClearFaults].
 	Count int
+	// Host, if set, is the only host of the service that misbehaves, so that
+	// those who use others are not disturbed.
+	Host string
 	// RetryAfter, if set, is sent as a Retry-After header in whole seconds.
 	RetryAfter time.Duration
 }
@@ -78,6 +81,9 @@ func (c *Cloud) Fail(service Service, f Fault) {
 // ClearFaults ends all faults. Requests already held by [Hang] stay held.
 func (c *Cloud) ClearFaults() { c.faults.clear() }
 
+// ClearFaultsOf ends the faults of one host.
+func (c *Cloud) ClearFaultsOf(host string) { c.faults.clearHost(host) }
+
 // faultQueue holds the faults not yet used up, by service.
 type faultQueue struct {
 	mu    sync.Mutex
@@ -98,21 +104,31 @@ func (q *faultQueue) clear() {
 	clear(q.queue)
 }
 
-// next takes the fault that befalls the next request of s, if one does.
-func (q *faultQueue) next(s Service) (Fault, bool) {
+func (q *faultQueue) clearHost(host string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for service, faults := range q.queue {
+		q.queue[service] = slices.DeleteFunc(faults, func(f Fault) bool { return f.Host == host })
+	}
+}
+
+// next takes the fault that befalls the next request of s under host, if one
+// does.
+func (q *faultQueue) next(s Service, host string) (Fault, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	faults := q.queue[s]
-	if len(faults) == 0 {
+	i := slices.IndexFunc(faults, func(f Fault) bool { return f.Host == "" || f.Host == host })
+	if i < 0 {
 		return Fault{}, false
 	}
-	f := faults[0]
+	f := faults[i]
 	switch f.Count {
 	case 0: // stays until cleared
 	case 1:
-		q.queue[s] = faults[1:]
+		q.queue[s] = slices.Delete(faults, i, i+1)
 	default:
-		faults[0].Count--
+		faults[i].Count--
 	}
 	return f, true
 }

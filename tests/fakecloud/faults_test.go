@@ -194,3 +194,30 @@ func TestRegistryFaults(t *testing.T) {
 		t.Errorf("a truncated answer ends with %v", err)
 	}
 }
+
+func TestAFaultOfOneHostLeavesOthersAlone(t *testing.T) {
+	cloud, _ := start(t)
+	cloud.AddStaticLogin("bad.example.com", "u", "p")
+	cloud.AddStaticLogin("good.example.com", "u", "p")
+	status := func(host string) int {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+host+"/v2/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.SetBasicAuth("u", "p")
+		answer, err := cloud.HTTPClient().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode
+	}
+	cloud.Fail(fakecloud.Registry, fakecloud.Fault{Kind: fakecloud.ServerError, Host: "bad.example.com"})
+	if bad, good := status("bad.example.com"), status("good.example.com"); bad != http.StatusInternalServerError || good != http.StatusOK {
+		t.Errorf("the two hosts answer %d and %d", bad, good)
+	}
+	cloud.ClearFaultsOf("bad.example.com")
+	if bad := status("bad.example.com"); bad != http.StatusOK {
+		t.Errorf("after the fault the host answers %d", bad)
+	}
+}

@@ -67,6 +67,7 @@ type google struct {
 	accounts  map[string]GoogleServiceAccount
 	universes map[string]bool
 	pullers   map[string]map[string]bool // host of a registry to principals
+	disabled  map[string]bool            // projects without the Service Account Credentials API
 }
 
 // googleAccess is what an access token stands for.
@@ -87,6 +88,7 @@ func newGoogle(clock func() time.Time, issuers *issuers, ledger *ledger) *google
 		clock: clock, issuers: issuers, tokens: newIssued[googleAccess](clock, ledger),
 		providers: map[string]googleProvider{}, accounts: map[string]GoogleServiceAccount{},
 		universes: map[string]bool{googleUniverse: true}, pullers: map[string]map[string]bool{},
+		disabled: map[string]bool{},
 	}
 }
 

@@ -100,6 +100,9 @@ func (g googleIAM) answer(r *http.Request) (any, *googleError) {
 	if err != nil {
 		return nil, invalidArgument("Invalid value at 'lifetime' (type.googleapis.com/google.protobuf.Duration)")
 	}
+	if failure := g.checkEnabled(caller.principal); failure != nil {
+		return nil, failure
+	}
 	account, failure := g.impersonated(caller.principal, request.Delegates, email)
 	if failure != nil {
 		return nil, failure

@@ -115,7 +115,11 @@ func (c *Cloud) route(w http.ResponseWriter, r *http.Request) {
 	if b.service() != Registry { // images are not searched
 		c.ledger.show(r)
 	}
-	if fault, ok := c.faults.next(b.service()); ok {
+	if b.service() != Registry && !c.delay(r) {
+		abort(w)
+		return
+	}
+	if fault, ok := c.faults.next(b.service(), host); ok {
 		c.serveFault(w, r, b, fault)
 		return
 	}
