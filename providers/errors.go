@@ -38,6 +38,11 @@ type Error struct {
 	Message string
 	// RetryAfter is how long the provider asked to wait; 0 if it did not say.
 	RetryAfter time.Duration
+	// Down is the host that did not do its work, if that is what failed: it
+	// could not be reached, answered what nobody can read, or failed itself.
+	// Its other users had better wait. It is "" where the host did its work,
+	// be it to refuse, to throttle or to tell of somebody else's trouble.
+	Down string
 	// Cause is the underlying error for errors.Is and errors.As; it is never
 	// printed. It may be nil.
 	Cause error
@@ -71,6 +76,15 @@ func RetryAfter(err error) time.Duration {
 		return e.RetryAfter
 	}
 	return 0
+}
+
+// DownHost returns the host that did not do its work, or "".
+func DownHost(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Down
+	}
+	return ""
 }
 
 // String names the class in lower case, for metrics and logs.

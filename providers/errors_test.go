@@ -50,6 +50,26 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+func TestDownHost(t *testing.T) {
+	down := &providers.Error{Class: providers.Transient, Down: "sts.example"}
+	for name, test := range map[string]struct {
+		err  error
+		want string
+	}{
+		"an Error says who":            {down, "sts.example"},
+		"a wrapped Error says who":     {fmt.Errorf("fetching: %w", down), "sts.example"},
+		"an Error of a refusal":        {providers.Errorf(providers.Denied, "x"), ""},
+		"any other error says nothing": {io.EOF, ""},
+		"no error says nothing":        {nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := providers.DownHost(test.err); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
 func TestErrorPrintsItsMessageAndNeverItsCause(t *testing.T) {
 	err := &providers.Error{Class: providers.Transient, Message: "no answer", Cause: errors.New("planted-secret")}
 	if got := fmt.Sprintf("%v %s", err, err); got != "no answer no answer" {

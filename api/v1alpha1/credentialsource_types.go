@@ -490,7 +490,8 @@ type ClientAuthentication struct {
 	// +kubebuilder:validation:MaxLength=255
 	ClientID string `json:"clientID,omitempty"`
 
-	// secret is where the client's secret is.
+	// secret is where the client's secret is. The Secret must be of type
+	// images.banzaicloud.io/client-secret.
 	// +required
 	Secret SecretKeyReference `json:"secret,omitzero"`
 }

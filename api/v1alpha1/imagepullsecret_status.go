@@ -102,11 +102,13 @@ type TargetCounts struct {
 
 // CredentialStatus tells of one entry of spec.registry.credentials.
 type CredentialStatus struct {
-	// name is the source: <namespace>/<name> of its Secret.
+	// name is the source: <namespace>/<name> of its Secret, or the place of
+	// its provider in spec.registry, such as credentials[2].ecr.
 	// +required
 	Name string `json:"name,omitempty"`
 
-	// provider is how its logins are obtained: static or ecr.
+	// provider is how its logins are obtained: static, or the provider's name,
+	// such as ecr.
 	// +optional
 	Provider string `json:"provider,omitempty"`
 
@@ -123,19 +125,19 @@ type CredentialStatus struct {
 	// +optional
 	Message string `json:"message,omitempty"`
 
-	// registries are the registries that it gives a login for, as they stand
-	// in the Secret: at most 20.
+	// registries are the registries that it gives a login for, or will give
+	// one for, as they stand in the Secret: at most 32.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=20
+	// +kubebuilder:validation:MaxItems=32
 	Registries []string `json:"registries,omitempty"`
 
 	// expiresAt is when the login in use expires; absent when it does not.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
-	// renewAt is when the next renewal is planned; absent when the login does
-	// not expire.
+	// renewAt is when the login in use is, or was, to be renewed; absent when
+	// it does not expire.
 	// +optional
 	RenewAt *metav1.Time `json:"renewAt,omitempty"`
 }

@@ -25,4 +25,11 @@ const (
 	// instead of a registry login: keys accessKeyID, secretKey, region and
 	// accountID, and optionally roleArn.
 	SecretTypeECR corev1.SecretType = "banzaicloud.io/aws-ecr-login-config"
+
+	// SecretTypeClientSecret is the type of a Secret with secrets of OAuth
+	// clients, under keys of one's choice. A ClientAuthentication reads no
+	// other: who makes a Secret of this type says that it may be sent to the
+	// endpoint of an ImagePullSecret, which can't be told of a Secret that is
+	// there for another purpose, such as a ServiceAccount's token.
+	SecretTypeClientSecret corev1.SecretType = "images.banzaicloud.io/client-secret"
 )

@@ -42,6 +42,7 @@ type Leases interface {
 	HashKey() []byte
 	LoadError() error
 	Lease(p providers.Provider) credentials.Lease
+	Retry(key string)
 }
 
 // Targets carries grants out; target.Controller says what each method does.
@@ -136,7 +137,7 @@ func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (
 		return ctrl.Result{}, err
 	}
 	c.measure(a)
-	if settled := c.memory.settle(object.Name, a.working() && a.LeaseProblem == ""); !settled && object.Status.ObservedGeneration == object.Generation {
+	if settled := c.memory.settle(object.Name, (a.working() || a.renewing()) && a.LeaseProblem == ""); !settled && object.Status.ObservedGeneration == object.Generation {
 		// The process has just begun: what an earlier one told is nearer the
 		// truth than what is known so far.
 		return ctrl.Result{RequeueAfter: next}, nil
@@ -249,17 +250,19 @@ func (c *Controller) letGo(ctx context.Context, g *grant.Grant, refused bool) er
 func (c *Controller) obtain(ctx context.Context, object *v1alpha1.ImagePullSecret, now time.Time) ([]credential, error) {
 	sources := sourcesOf(object)
 	c.use(object.Name, sources)
+	// Whoever changes the spec of an object that fails wants to see it tried.
+	respecified := c.memory.respecified(object)
 	var leaseKeys []string
 	all := make([]credential, len(sources))
 	for i, s := range sources {
-		found, leaseKey := c.obtainOne(s, now)
+		found, leaseKey := c.obtainOne(object.Name, s, respecified, now)
 		if leaseKey != "" {
 			leaseKeys = append(leaseKeys, leaseKey)
 		}
 		last, known := c.memory.last(object.Name, s.ID)
-		if !known && found.Failed && len(found.Logins) == 0 {
+		if !known && found.missed() {
 			var err error
-			if last, err = c.recall(ctx, object, s); err != nil {
+			if last, err = c.recall(ctx, object, found, now); err != nil {
 				return nil, err
 			}
 		}
@@ -275,14 +278,12 @@ func (c *Controller) use(name string, sources []source) {
 	c.Accounts.Use(name, accountsOf(sources))
 }
 
-// recall finds out, after a restart, what a source Secret gave that fails now:
+// recall finds out, after a restart, what a source gave that gives nothing now:
 // the status tells for which registries, and a Secret that was written holds
-// the logins. What providers gave is kept by their leases.
-func (c *Controller) recall(ctx context.Context, object *v1alpha1.ImagePullSecret, s source) (credential, error) {
-	told := slices.IndexFunc(object.Status.Credentials, func(status v1alpha1.CredentialStatus) bool {
-		return status.Name == s.Name && len(status.Registries) > 0
-	})
-	if told < 0 || !s.isSecret() {
+// the logins.
+func (c *Controller) recall(ctx context.Context, object *v1alpha1.ImagePullSecret, found credential, now time.Time) (credential, error) {
+	told, ok := toldOf(object, found.Source, now)
+	if !ok {
 		return credential{}, nil
 	}
 	owned, err := c.Owned.OwnedBy(ctx, object.UID)
@@ -292,14 +293,14 @@ func (c *Controller) recall(ctx context.Context, object *v1alpha1.ImagePullSecre
 	written, err := c.Written.Logins(ctx, owned[0])
 	if err != nil {
 		// Without it a login might be taken away; it is tried again.
-		return credential{}, fmt.Errorf("reading back from Secret %s the logins of %s, which fails: %w", owned[0], s.Name, err)
+		return credential{}, fmt.Errorf("reading back from Secret %s the logins of %s, which fails: %w", owned[0], found.name(), err)
 	}
-	return recalled(s, object.Status.Credentials[told], written), nil
+	return recalled(found.Source, told, written), nil
 }
 
-// obtainOne finds out about one credential. leaseKey is that of its lease, if
+// obtainOne finds out about one credential of an object, whose spec may be new. leaseKey is that of its lease, if
 // it has one.
-func (c *Controller) obtainOne(s source, now time.Time) (found credential, leaseKey string) {
+func (c *Controller) obtainOne(object string, s source, respecified bool, now time.Time) (found credential, leaseKey string) {
 	var (
 		secret  *corev1.Secret
 		account *corev1.ServiceAccount
@@ -322,7 +323,12 @@ func (c *Controller) obtainOne(s source, now time.Time) (found credential, lease
 	if meant.Provider == nil {
 		return static(s, meant), ""
 	}
-	return leased(s, meant, c.Leases.Lease(meant.Provider), now), meant.Provider.Key()
+	leaseKey = meant.Provider.Key()
+	c.memory.use(object, leaseKey)
+	if respecified {
+		c.Leases.Retry(leaseKey)
+	}
+	return leased(s, meant, c.Leases.Lease(meant.Provider), now), leaseKey
 }
 
 // contentFor decides what g's Secrets are to hold: what the credentials amount
@@ -404,7 +410,7 @@ func (c *Controller) next(a assessment) time.Duration {
 	if a.PodProblem != "" {
 		wait = podRetry // no event tells when Pods may be watched
 	}
-	for _, at := range append(dueTimes(a.Credentials), a.Merged.Until) {
+	for _, at := range append(dueTimes(a.Credentials, a.Now), a.Merged.Until) {
 		if at.After(a.Now) {
 			wait = min(wait, at.Sub(a.Now))
 		}
@@ -412,11 +418,18 @@ func (c *Controller) next(a assessment) time.Duration {
 	return wait
 }
 
-// dueTimes are the renewals and expiries ahead.
-func dueTimes(all []credential) []time.Time {
+// exchangeCheck is when an exchange that is under way is looked at again, should
+// nobody tell of its end.
+const exchangeCheck = 30 * time.Second
+
+// dueTimes are the exchanges and expiries ahead.
+func dueTimes(all []credential, now time.Time) []time.Time {
 	var times []time.Time
 	for _, c := range all {
-		times = append(times, c.RenewAt, c.ExpiresAt)
+		times = append(times, c.NextExchange, c.ExpiresAt)
+		if c.Exchanging {
+			times = append(times, now.Add(exchangeCheck))
+		}
 	}
 	return times
 }

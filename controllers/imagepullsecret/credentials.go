@@ -31,6 +31,10 @@ type credential struct {
 	LeftOut []string
 	// ExpiresAt, IssuedAt and RenewAt are zero for logins that don't expire.
 	ExpiresAt, IssuedAt, RenewAt time.Time
+	// NextExchange is when to ask for the lease again; zero if there is none,
+	// or while an exchange is under way, which Exchanging tells.
+	NextExchange time.Time
+	Exchanging   bool
 	// Waiting: there is nothing yet and no failure either. WaitingSince is
 	// when an exchange was asked for; zero while the source is not known, and
 	// then nothing can be decided.
@@ -43,6 +47,20 @@ type credential struct {
 }
 
 func (c credential) name() string { return c.Source.Name }
+
+// explanation is Message, with the name of the source if that is not in it.
+func (c credential) explanation() string {
+	if strings.Contains(c.Message, c.name()) {
+		return c.Message
+	}
+	return c.name() + ": " + c.Message
+}
+
+// missed tells that there are no logins where there may have been some: the
+// source fails, or is being asked for the first time in this process's life.
+func (c credential) missed() bool {
+	return len(c.Logins) == 0 && (c.Failed || c.Waiting && !c.WaitingSince.IsZero())
+}
 
 // expired tells whether the logins in use are past their expiry.
 func (c credential) expired(now time.Time) bool {
@@ -133,7 +151,10 @@ func listed(texts []string, separator string) string {
 
 // leased is a credential that a provider gives.
 func leased(s source, found providers.Source, lease credentials.Lease, now time.Time) credential {
-	c := credential{Source: s, Provider: found.Name, Registries: found.Provider.Registries(), RenewAt: lease.NextExchange}
+	c := credential{
+		Source: s, Provider: found.Name, Registries: found.Provider.Registries(),
+		RenewAt: lease.RenewAt, NextExchange: lease.NextExchange, Exchanging: lease.NextExchange.IsZero(),
+	}
 	if lease.Credential != nil {
 		c.Logins = make(dockerconfig.Logins, len(c.Registries))
 		for _, registry := range c.Registries {
@@ -196,13 +217,42 @@ func keepLast(c, last credential, now time.Time) credential {
 			c.Logins[key] = login
 		}
 	}
-	if len(c.Logins) == 0 {
-		c.Logins, c.ExpiresAt, c.IssuedAt, c.Waiting = last.Logins, last.ExpiresAt, last.IssuedAt, false
+	if kept := c.stillNamed(last.Logins); len(c.Logins) == 0 && len(kept) > 0 {
+		c.Logins, c.ExpiresAt, c.IssuedAt, c.RenewAt, c.Waiting = kept, last.ExpiresAt, last.IssuedAt, last.RenewAt, false
 		if c.Failed {
 			c.Message += "; its last known logins stay in use"
 		}
 	}
 	return c
+}
+
+// stillNamed are those of a source's earlier logins that are for registries
+// which it names now, as far as it tells.
+func (c credential) stillNamed(earlier dockerconfig.Logins) dockerconfig.Logins {
+	if len(c.Registries) == 0 {
+		return earlier
+	}
+	kept := dockerconfig.Logins{}
+	for _, registry := range c.Registries {
+		if login, found := earlier[registry]; found {
+			kept[registry] = login
+		}
+	}
+	return kept
+}
+
+// toldOf returns what an object's status tells of a source that gave valid
+// logins, if it does. A source that is named by its place in the spec is taken
+// for the one that was there only if the spec is still the same.
+func toldOf(object *v1alpha1.ImagePullSecret, s source, now time.Time) (v1alpha1.CredentialStatus, bool) {
+	for _, told := range object.Status.Credentials {
+		same := s.isSecret() || object.Status.ObservedGeneration == object.Generation && told.ExpiresAt != nil
+		valid := told.ExpiresAt == nil || now.Before(told.ExpiresAt.Time)
+		if told.Name == s.Name && same && valid && len(told.Registries) > 0 {
+			return told, true
+		}
+	}
+	return v1alpha1.CredentialStatus{}, false
 }
 
 // recalled is what a source gave, by what its status told and by the logins
@@ -216,6 +266,9 @@ func recalled(s source, told v1alpha1.CredentialStatus, written dockerconfig.Log
 	}
 	if told.ExpiresAt != nil {
 		c.ExpiresAt = told.ExpiresAt.Time
+	}
+	if told.RenewAt != nil {
+		c.RenewAt = told.RenewAt.Time
 	}
 	return c
 }
@@ -236,13 +289,17 @@ type merged struct {
 // being obtained for the first time; later the others go ahead without it.
 const waitForExchange = 2 * time.Second
 
-// merge merges credentials in their order. It notes in each of them what
-// others shadow.
+// merge merges credentials in their order, those that have expired behind all
+// others. It notes in each of them what others shadow.
 func merge(all []credential, now time.Time) merged {
 	var m merged
-	sources := make([]dockerconfig.Source, 0, len(all))
+	var sources, dead []dockerconfig.Source
 	for _, c := range all {
-		sources = append(sources, dockerconfig.Source{Name: c.name(), Logins: c.Logins})
+		if from := (dockerconfig.Source{Name: c.name(), Logins: c.Logins}); c.expired(now) {
+			dead = append(dead, from)
+		} else {
+			sources = append(sources, from)
+		}
 		switch deadline := c.WaitingSince.Add(waitForExchange); {
 		case !c.Waiting:
 		case c.WaitingSince.IsZero():
@@ -251,7 +308,7 @@ func merge(all []credential, now time.Time) merged {
 			m.Wait, m.Until = true, deadline
 		}
 	}
-	logins, shadowed := dockerconfig.Merge(sources)
+	logins, shadowed := dockerconfig.Merge(append(sources, dead...))
 	noteShadowed(all, shadowed)
 	if len(logins) == 0 {
 		return m

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
@@ -158,6 +159,61 @@ func TestKeepLast(t *testing.T) {
 				t.Error("nothing is waited for where there are logins")
 			}
 		})
+	}
+}
+
+// A source that has moved on to other registries does not keep the old ones.
+func TestKeepLastKeepsWhatTheSourceStillNames(t *testing.T) {
+	last := credential{Source: hub, Logins: logins("old.example.com", "kept.example.com"), RenewAt: now}
+	failing := credential{Source: hub, Failed: true, Registries: []string{"kept.example.com", "new.example.com"}}
+	got := keepLast(failing, last, now)
+	if _, kept := got.Logins["kept.example.com"]; !kept || len(got.Logins) != 1 {
+		t.Errorf("kept are %v", got.Logins)
+	}
+	failing.Registries = []string{"new.example.com"}
+	if got := keepLast(failing, last, now); len(got.Logins) != 0 {
+		t.Errorf("kept are %v", got.Logins)
+	}
+}
+
+func TestToldOf(t *testing.T) {
+	federated := sourcesOf(objectWith(v1alpha1.CredentialSource{Quay: &v1alpha1.QuaySource{}}))[0]
+	at := func(expiresIn time.Duration) *metav1.Time { return &metav1.Time{Time: now.Add(expiresIn)} }
+	cases := map[string]struct {
+		source   source
+		told     v1alpha1.CredentialStatus
+		observed int64
+		want     bool
+	}{
+		"a Secret's logins that don't expire":             {hub, v1alpha1.CredentialStatus{Name: hub.Name}, 1, true},
+		"a Secret's logins that are valid":                {hub, v1alpha1.CredentialStatus{Name: hub.Name, ExpiresAt: at(time.Second)}, 2, true},
+		"but not those that have expired":                 {hub, v1alpha1.CredentialStatus{Name: hub.Name, ExpiresAt: at(0)}, 2, false},
+		"nor another Secret's":                            {hub, v1alpha1.CredentialStatus{Name: "ns/other"}, 2, false},
+		"a provider's logins that are valid":              {federated, v1alpha1.CredentialStatus{Name: federated.Name, ExpiresAt: at(time.Second)}, 2, true},
+		"but not what stood in its place in another spec": {federated, v1alpha1.CredentialStatus{Name: federated.Name, ExpiresAt: at(time.Second)}, 1, false},
+		"nor what it has yet to give":                     {federated, v1alpha1.CredentialStatus{Name: federated.Name}, 2, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			c.told.Registries = []string{"r"}
+			object := &v1alpha1.ImagePullSecret{ObjectMeta: metav1.ObjectMeta{Generation: 2}}
+			object.Status.ObservedGeneration, object.Status.Credentials = c.observed, []v1alpha1.CredentialStatus{c.told}
+			if _, got := toldOf(object, c.source, now); got != c.want {
+				t.Errorf("got %t", got)
+			}
+		})
+	}
+}
+
+// A dead login must not stand in the way of one that works.
+func TestAnExpiredLoginGivesWay(t *testing.T) {
+	all := []credential{
+		{Source: called("dead"), Logins: dockerconfig.Logins{"r.io": {Username: "dead", Password: "p"}, "s.io": {Username: "dead", Password: "p"}}, ExpiresAt: now},
+		{Source: called("alive"), Logins: dockerconfig.Logins{"r.io": {Username: "alive", Password: "p"}}, ExpiresAt: now.Add(time.Second)},
+	}
+	document := string(merge(all, now).Document)
+	if !strings.Contains(document, `"username":"alive"`) || strings.Count(document, `"username":"dead"`) != 1 {
+		t.Errorf("document is %s", document)
 	}
 }
 

@@ -25,6 +25,7 @@ type remembered struct {
 	state       state
 	broughtOut  time.Time
 	settled     bool
+	generation  int64 // looked at last
 }
 
 // state is what a grant's Secrets depend on.
@@ -71,6 +72,27 @@ func (m *memory) remember(name string, all []credential, leaseKeys []string) {
 	r.credentials = make(map[string]credential, len(all))
 	for _, c := range all {
 		r.credentials[c.Source.ID] = c
+	}
+}
+
+// respecified tells, once, whether an object has a spec that is not in its
+// status and was not looked at before.
+func (m *memory) respecified(object *v1alpha1.ImagePullSecret) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.of(object.Name)
+	is := object.Generation != r.generation && object.Generation != object.Status.ObservedGeneration
+	r.generation = object.Generation
+	return is
+}
+
+// use notes that an object uses a lease, before its exchange can end: whoever is
+// told of it then must know whom to wake.
+func (m *memory) use(name, leaseKey string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.of(name); !slices.Contains(r.leaseKeys, leaseKey) {
+		r.leaseKeys = append(slices.Clone(r.leaseKeys), leaseKey)
 	}
 }
 

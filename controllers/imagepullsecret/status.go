@@ -122,6 +122,12 @@ func (a assessment) working() bool {
 		slices.ContainsFunc(a.Credentials, func(c credential) bool { return c.Waiting })
 }
 
+// renewing tells whether a login has expired whose renewal has only begun, as
+// after a long time without the operator.
+func (a assessment) renewing() bool {
+	return slices.ContainsFunc(a.Credentials, func(c credential) bool { return c.Exchanging && c.expired(a.Now) })
+}
+
 func (a assessment) credentialsVerdict() verdict {
 	if len(a.Credentials) == 0 {
 		return no(v1alpha1.ReasonNoCredentials, "spec.registry.credentials is empty: name at least one source")
@@ -132,7 +138,7 @@ func (a assessment) credentialsVerdict() verdict {
 	for _, c := range a.Credentials {
 		waiting = waiting || c.Waiting
 		if c.Failed {
-			failures = append(failures, c.Message)
+			failures = append(failures, c.explanation())
 			if first == "" {
 				first = c.Reason
 			}
@@ -220,7 +226,7 @@ func setIf(status *v1alpha1.ImagePullSecretStatus, generation int64, condition s
 }
 
 // maxRegistries is the most registries that a credential's status lists.
-const maxRegistries = 20
+const maxRegistries = 32
 
 func (a assessment) credentials() []v1alpha1.CredentialStatus {
 	var statuses []v1alpha1.CredentialStatus

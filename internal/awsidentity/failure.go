@@ -61,6 +61,9 @@ func refusalIn(err error) (smithy.APIError, bool) {
 func (e *Exchange) unfinished(ctx context.Context, call Call, err error) *providers.Error {
 	failure := call.Unanswered(ctx, err)
 	if e.http.status != 0 {
+		if exchange.ClassOfStatus(e.http.status) != providers.Transient {
+			failure.Down = "" // AWS did its work: it asked for fewer requests
+		}
 		failure.Message += fmt.Sprintf(" (last answer: %s)", exchange.StatusText(e.http.status))
 		failure.RetryAfter = e.retryAfter()
 	}
@@ -89,6 +92,9 @@ func (e *Exchange) refused(call Call, err error, refusal smithy.APIError) *provi
 	}
 	failure := call.Errorf(found.class, "%s", what)
 	failure.RetryAfter, failure.Cause = e.retryAfter(), err
+	if e.http.status >= http.StatusInternalServerError && found.class == providers.Transient {
+		failure.Down = call.Host
+	}
 	return failure
 }
 

@@ -124,6 +124,7 @@ var webRefusals = map[string]refusal{
 	"an unreachable identity provider":                 {fromSTS(400, "IDPCommunicationError", "timed out"), providers.Transient, 3, []string{"IDPCommunicationError"}},
 	"a rejected claim":                                 {fromSTS(403, "IDPRejectedClaim", "no"), providers.Invalid, 1, []string{"IDPRejectedClaim", "with the audience"}},
 	"a token that is over, twice":                      {fromSTS(400, "ExpiredTokenException", "Token expired: current date/time 1893553445 must be before the expiration date/time 1893550000"), providers.ClockSkew, 2, []string{"set the clocks of the cluster's API servers right"}},
+	"a token from the future":                          {fromSTS(400, "InvalidIdentityToken", "Token is not valid yet"), providers.ClockSkew, 1, []string{"set the clocks of the cluster's API servers right"}},
 	"a token that is too old, twice":                   {fromSTS(400, "ExpiredTokenException", "Token too old: 1893550000"), providers.ClockSkew, 2, []string{"set the clocks of the cluster's API servers right"}},
 }
 
@@ -155,6 +156,52 @@ func TestWhatWentWrongIsTold(t *testing.T) {
 			t.Errorf("made %d calls, want %d: %v", got, test.calls, err)
 		}
 	})
+}
+
+func TestOnlyAnOutageNamesTheHostThatIsDown(t *testing.T) {
+	const sts = "sts.eu-central-1.amazonaws.com"
+	for name, test := range map[string]struct {
+		answer func(string) awstest.Reply
+		down   string
+	}{
+		"a server's error in STS's words":      {fromSTS(500, "InternalFailure", "oops"), sts},
+		"a server's error by an unknown code":  {fromSTS(503, "SomethingNew", "oops"), sts},
+		"a bad gateway":                        {html(502), sts},
+		"a portal's page":                      {html(200), sts},
+		"a proxy's refusal":                    {html(403), sts},
+		"too many requests":                    {fromSTS(400, "Throttling", "Rate exceeded"), ""},
+		"too many requests by 503":             {fromSTS(503, "SlowDown", "Rate exceeded"), ""},
+		"a gateway's too many requests":        {html(429), ""},
+		"a refusal":                            {fromSTS(403, "AccessDenied", "no"), ""},
+		"an unreachable identity provider":     {fromSTS(400, "IDPCommunicationError", "timed out"), ""},
+		"an identity provider that is no help": {fromSTS(400, "InvalidIdentityToken", "Couldn't retrieve verification key from your identity provider"), ""},
+		"an unknown code":                      {fromSTS(400, "SomethingNew", "no"), ""},
+		"clocks that differ":                   {fromSTS(400, "RequestExpired", "no"), ""},
+	} {
+		for action, config := range map[string]Config{awstest.AssumeRole: keyWithRole(), awstest.WebIdentity: accountConfig()} {
+			t.Run(action+": "+name, func(t *testing.T) {
+				fake := awstest.NewServer(t)
+				fake.Answer(action, test.answer(""))
+				identity := newIdentity(t, config, fake)
+				_, err := become(t, identity, minting())
+				if got := providers.DownHost(err); err == nil || got != test.down {
+					t.Errorf("%q is said to be down: %v", got, err)
+				}
+				if identity.FirstHost("") != sts {
+					t.Errorf("the endpoint is %s", identity.FirstHost(""))
+				}
+			})
+		}
+	}
+}
+
+func TestAnAnswerWithoutASessionIsNoOutage(t *testing.T) {
+	fake := awstest.NewServer(t)
+	fake.Answer(awstest.AssumeRole, awstest.Reply{Status: 200, Body: "<AssumeRoleResponse><AssumeRoleResult><Credentials></Credentials></AssumeRoleResult></AssumeRoleResponse>"})
+	_, err := become(t, newIdentity(t, keyWithRole(), fake), minting())
+	if got := providers.DownHost(err); err == nil || got != "" {
+		t.Errorf("%q is said to be down: %v", got, err)
+	}
 }
 
 func TestNoMessageTellsASecret(t *testing.T) {
@@ -250,6 +297,9 @@ func TestNetworkErrorsNameTheHost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := become(t, newIdentity(t, keyWithRole(), awstest.Broken{Err: test.err}), minting())
 			awstest.CheckError(t, err, providers.Transient, host, test.want)
+			if got := providers.DownHost(err); got != "sts.eu-central-1.amazonaws.com" {
+				t.Errorf("%q is said to be down", got)
+			}
 			if !errors.Is(err, test.err) {
 				t.Error("errors.Is does not find the cause")
 			}
@@ -261,21 +311,25 @@ func TestAnEndedContextIsTold(t *testing.T) {
 	for name, test := range map[string]struct {
 		ctx  func() (context.Context, context.CancelFunc)
 		want string
+		down string
 	}{
 		"a deadline": {func() (context.Context, context.CancelFunc) {
 			return context.WithDeadline(t.Context(), time.Unix(0, 0))
-		}, "no answer within the time allowed"},
+		}, "no answer within the time allowed", "sts.eu-central-1.amazonaws.com"},
 		"cancellation": {func() (context.Context, context.CancelFunc) {
 			c, f := context.WithCancel(t.Context())
 			f()
 			return c, f
-		}, "cancelled"},
+		}, "cancelled", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := test.ctx()
 			defer cancel()
 			_, err := begin(newIdentity(t, keyWithRole(), awstest.NewServer(t)), minting()).Credentials(ctx)
 			awstest.CheckError(t, err, providers.Transient, test.want)
+			if got := providers.DownHost(err); got != test.down {
+				t.Errorf("%q is said to be down", got)
+			}
 			if !errors.Is(err, ctx.Err()) {
 				t.Errorf("errors.Is does not find %v in %v", ctx.Err(), errors.Unwrap(err))
 			}
@@ -296,6 +350,31 @@ func TestTimeThatRunsOutBetweenAttemptsTellsTheLastAnswer(t *testing.T) {
 	awstest.CheckError(t, err, providers.Transient, "cancelled (last answer: 503 Service Unavailable)")
 	if got := providers.RetryAfter(err); got != 9*time.Second {
 		t.Errorf("retry after %s", got)
+	}
+}
+
+// Whoever answered before time ran out is judged by that.
+func TestTimeThatRunsOutBetweenAttemptsIsNotAlwaysAnOutage(t *testing.T) {
+	for name, test := range map[string]struct {
+		reply awstest.Reply
+		down  string
+	}{
+		"after a server's error":           {awstest.HTML(503, ""), "sts.eu-central-1.amazonaws.com"},
+		"after a wish for fewer requests":  {awstest.STSError(400, "Throttling", "Rate exceeded"), ""},
+		"after a gateway's, by its status": {awstest.HTML(429, ""), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := awstest.NewServer(t)
+			fake.Answer(awstest.AssumeRole, test.reply)
+			run := begin(newIdentity(t, keyWithRole(), fake), minting())
+			_, _ = run.Credentials(t.Context()) // leaves what it met last
+			late, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
+			defer cancel()
+			err := run.Failure(late, Call{Call: exchange.Call{Action: "test", Host: "sts.eu-central-1.amazonaws.com"}}, late.Err())
+			if err.Down != test.down {
+				t.Errorf("%q is said to be down: %v", err.Down, err)
+			}
+		})
 	}
 }
 

@@ -49,11 +49,22 @@ func (e *Exchange) withoutOwn(ctx context.Context, origin string, err error) *pr
 	call := Call{Call: exchange.Call{Action: "getting the operator's own AWS credentials", Host: origin}}
 	failure := e.Failure(ctx, call, err)
 	var sent *url.Error
-	if _, refused := refusalIn(err); !refused && ctx.Err() == nil && e.http.status == 0 && !errors.As(err, &sent) {
+	var plain interface{ HTTPStatusCode() int }
+	_, refused := refusalIn(err)
+	switch {
+	case refused || ctx.Err() != nil || e.http.status != 0 || errors.As(err, &sent):
+	case errors.As(err, &plain) && plain.HTTPStatusCode() == http.StatusForbidden:
+		// The agent of EKS Pod Identity refuses in a line of text.
+		failure = call.Errorf(providers.Denied, "refused (403 Forbidden)")
+		failure.Cause = err
+	default:
 		// There was no trouble with a connection: a file is missing, or the
 		// answer was of no known form.
 		failure = call.Errorf(providers.Transient, "there are none")
 		failure.Cause = err
+	}
+	if origin != e.identity.FirstHost("") {
+		failure.Down = "" // of the endpoint, which nobody has asked yet, this tells nothing
 	}
 	failure.Message += "; " + ownHint
 	return failure

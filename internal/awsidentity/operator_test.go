@@ -212,6 +212,10 @@ func TestWhyTheOperatorHasNoIdentityIsTold(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"code":"AccessDeniedException","message":"no association %s"}`, awstest.SessionID)
 	})
 	mumbling := local(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, secrets)
+	})
+	refusing := local(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = io.WriteString(w, secrets)
 	})
@@ -242,6 +246,10 @@ func TestWhyTheOperatorHasNoIdentityIsTold(t *testing.T) {
 		"an agent that mumbles": {
 			map[string]string{"AWS_CONTAINER_CREDENTIALS_FULL_URI": mumbling.URL}, awstest.Reply{}, providers.Transient, []string{"at the container's credentials endpoint: there are none"},
 		},
+		"an agent that refuses in a line of text": {
+			map[string]string{"AWS_CONTAINER_CREDENTIALS_FULL_URI": refusing.URL}, awstest.Reply{}, providers.Denied,
+			[]string{"at the container's credentials endpoint: refused (403 Forbidden); ", ownHint},
+		},
 		"a metadata service that is off": {
 			map[string]string{"AWS_EC2_METADATA_DISABLED": "true"}, awstest.Reply{}, providers.Transient, []string{"at the instance's metadata service: there are none", ownHint},
 		},
@@ -269,6 +277,27 @@ func TestAMetadataServiceThatIsNotThereIsTold(t *testing.T) {
 	refused := fmt.Errorf("no EC2 IMDS role found, %w", &url.Error{Op: "Put", URL: "http://169.254.169.254", Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}})
 	err := begin(ownIdentity(t, nil), providers.Env{}).withoutOwn(t.Context(), "the instance's metadata service", refused)
 	awstest.CheckError(t, err, providers.Transient, "at the instance's metadata service: could not be reached: connection refused", ownHint)
+}
+
+// Nobody has asked the service's own host by then.
+func TestWhatGivesTheOperatorItsIdentityIsDownOnlyIfItIsTheEndpoint(t *testing.T) {
+	config := Config{Ambient: true, AssumeRoles: []Role{{RoleARN: nextRole}}}
+	for name, test := range map[string]struct {
+		identity     *Identity
+		origin, down string
+	}{
+		"the metadata service":            {ownIdentity(t, nil), "the instance's metadata service", ""},
+		"the metadata service, then STS":  {newIdentity(t, config, nil), "the instance's metadata service", ""},
+		"STS, then the service itself":    {ownIdentity(t, nil), "sts.eu-central-1.amazonaws.com", ""},
+		"STS, which is also what is next": {newIdentity(t, config, nil), "sts.eu-central-1.amazonaws.com", "sts.eu-central-1.amazonaws.com"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			failed := &url.Error{Op: "Put", URL: "http://169.254.169.254", Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}
+			if err := begin(test.identity, providers.Env{}).withoutOwn(t.Context(), test.origin, failed); err.Down != test.down {
+				t.Errorf("%q is said to be down: %v", err.Down, err)
+			}
+		})
+	}
 }
 
 func TestAnAgentThatHangsEndsWithTheExchange(t *testing.T) {

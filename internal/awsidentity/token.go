@@ -27,10 +27,11 @@ func (e *Exchange) Login(call Call, token *string, expiresAt *time.Time) (provid
 	if err := call.CheckToken(login.Password); err != nil {
 		return providers.Credential{}, err
 	}
-	if err := call.CheckExpiry(exchange.Answer{Header: e.http.header}, *expiresAt, e.now(), "AWS's"); err != nil {
+	expires := exchange.LocalExpiry(e.http.header, *expiresAt, e.now())
+	if err := call.CheckExpiry(exchange.Answer{Header: e.http.header}, expires, e.now(), "AWS's"); err != nil {
 		return providers.Credential{}, err
 	}
-	return providers.Credential{Login: login, ExpiresAt: *expiresAt}, nil
+	return providers.Credential{Login: login, ExpiresAt: expires}, nil
 }
 
 // parseToken takes an authorization token apart: the base64 of user, colon and

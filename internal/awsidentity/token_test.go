@@ -44,6 +44,17 @@ func TestParseToken(t *testing.T) {
 	}
 }
 
+func TestAMachineThatIsBehindTakesTheLoginForOverInTime(t *testing.T) {
+	const behind = 7 * time.Minute
+	token, expires := awstest.EncodedToken(), awstest.Now.Add(behind+12*time.Hour)
+	run := begin(newIdentity(t, keyConfig(), nil), providers.Env{})
+	run.http.header = http.Header{"Date": {awstest.Now.Add(behind).Format(http.TimeFormat)}}
+	got, err := run.Login(Call{}, &token, &expires)
+	if want := awstest.Now.Add(12 * time.Hour); err != nil || !got.ExpiresAt.Equal(want) {
+		t.Errorf("expires at %s, want %s (%v)", got.ExpiresAt, want, err)
+	}
+}
+
 func FuzzParseToken(f *testing.F) {
 	for _, seed := range []string{"", "QVdTOnNlY3JldA==", "QVdT", "Og==", "%%%", "QVdTOg", "QVdTOjo6\n", "\xff"} {
 		f.Add(seed)
@@ -79,6 +90,7 @@ func TestLogin(t *testing.T) {
 		want    string
 	}{
 		"a token for an hour":     {&token, &later, nil, 0, ""},
+		"by a fast clock, too":    {&token, &later, date(now.Add(-7 * time.Minute)), 0, ""},
 		"no token":                {nil, &later, nil, providers.Transient, "test at host: the answer holds no authorizationToken"},
 		"no word of its end":      {&token, nil, nil, providers.Transient, "the answer holds no expiresAt"},
 		"a password of two lines": {&lines, &later, nil, providers.Transient, "the answer's token holds characters that no token has"},

@@ -86,6 +86,7 @@ var descriptionVerdicts = []struct {
 	{"Signature expired", providers.ClockSkew},
 	{"Signature not yet current", providers.ClockSkew},
 	{"current date/time", providers.ClockSkew},
+	{"not valid yet", providers.ClockSkew},
 	{"Couldn't retrieve verification key", providers.Transient},
 }
 

@@ -4,14 +4,13 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"github.com/imagepullsecrets/operator/providers"
 )
 
 const (
 	// maxInFlight is how many exchanges one endpoint gets at a time.
 	maxInFlight = 32
-	// outageAfter failures in a row, an endpoint is taken to be down.
+	// outageAfter so many keys in a row found an endpoint down, it is taken to
+	// be down for everybody. Fewer retry by themselves.
 	outageAfter = 5
 	// firstPause and longestPause bound the doubling time for which an
 	// endpoint that is down is left alone.
@@ -31,11 +30,11 @@ type endpoints struct {
 }
 
 type endpoint struct {
-	slots    chan struct{}
-	failures int       // in a row
-	pauses   int       // since the host went down
-	until    time.Time // nothing begins before, while the host is down
-	probing  bool      // one exchange is under way to see whether it is back
+	slots   chan struct{}
+	failed  map[string]bool // keys that found it down since it did its work last
+	pauses  int             // since it went down
+	until   time.Time       // nothing begins before, while it is down
+	probing bool            // one exchange is under way to see whether it is back
 }
 
 func newEndpoints() *endpoints { return &endpoints{hosts: map[string]*endpoint{}} }
@@ -43,59 +42,75 @@ func newEndpoints() *endpoints { return &endpoints{hosts: map[string]*endpoint{}
 // of returns what is known of a host. The caller holds the lock.
 func (e *endpoints) of(host string) *endpoint {
 	if e.hosts[host] == nil {
-		e.hosts[host] = &endpoint{slots: make(chan struct{}, maxInFlight)}
+		e.hosts[host] = &endpoint{slots: make(chan struct{}, maxInFlight), failed: map[string]bool{}}
 	}
 	return e.hosts[host]
 }
 
-func (e *endpoint) down() bool { return e.failures >= outageAfter }
+func (e *endpoint) down() bool { return len(e.failed) >= outageAfter }
 
-// enter waits until a host has room for an exchange, at whose end the
-// caller calls leave, and one of failed, answered and unclear. The error is
-// ctx's, or says that the host is down.
-func (e *endpoints) enter(ctx context.Context, host string, now func() time.Time) (leave func(), err error) {
+// visit is one exchange with an endpoint.
+type visit struct {
+	all   *endpoints
+	host  string
+	slots chan struct{}
+	probe bool
+}
+
+// enter waits until a host has room for an exchange; the error is ctx's. If
+// the host is down and has to be left alone, there is no visit, and the time
+// when it may be tried is returned. The visitor tells what it found by one of
+// foundDown, foundUp and foundNothing, and then leaves.
+func (e *endpoints) enter(ctx context.Context, host string, now func() time.Time) (*visit, time.Time, error) {
 	e.mu.Lock()
 	slots := e.of(host).slots
 	e.mu.Unlock()
 	select {
 	case slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, time.Time{}, ctx.Err()
 	}
-	if err := e.begin(host, now()); err != nil {
+	probe, until := e.begin(host, now())
+	if !until.IsZero() {
 		<-slots
-		return nil, err
+		return nil, until, nil
 	}
-	return func() { <-slots }, nil
+	return &visit{all: e, host: host, slots: slots, probe: probe}, time.Time{}, nil
 }
 
-func (e *endpoints) begin(host string, now time.Time) error {
+// begin tells whether an exchange that begins now is a probe, or until when it
+// has to wait.
+func (e *endpoints) begin(host string, now time.Time) (probe bool, until time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	known := e.of(host)
 	switch {
 	case !known.down():
-		return nil
-	case known.probing || now.Before(known.until):
-		return providers.Errorf(providers.Transient, "%s failed several times in a row and is tried by one exchange at a time until it is back", host)
+		return false, time.Time{}
+	case known.probing:
+		return false, now.Add(firstPause)
+	case now.Before(known.until):
+		return false, known.until
 	default:
 		known.probing = true
-		return nil
+		return true, time.Time{}
 	}
 }
 
-// failed notes that a host did not do its work, and tells until when it is
-// left alone; zero if it is not, or if that is known already. asked is how
-// long it asked to wait.
-func (e *endpoints) failed(host string, now time.Time, asked time.Duration) time.Time {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	known := e.of(host)
-	if known.down() && !known.probing {
+// leave makes room for another visitor.
+func (v *visit) leave() { <-v.slots }
+
+// foundDown notes that the host did not do its work for a key, and tells until
+// when it is left alone; zero if it is not, or if that is known already.
+func (v *visit) foundDown(key string, now time.Time) time.Time {
+	v.all.mu.Lock()
+	defer v.all.mu.Unlock()
+	known := v.all.of(v.host)
+	if known.down() && !v.probe {
 		return time.Time{} // it began before the host was known to be down
 	}
-	known.failures++
-	known.probing = false
+	known.failed[key] = true
+	known.probing = known.probing && !v.probe
 	if !known.down() {
 		return time.Time{}
 	}
@@ -104,32 +119,26 @@ func (e *endpoints) failed(host string, now time.Time, asked time.Duration) time
 		pause = min(2*pause, longestPause)
 	}
 	known.pauses++
-	known.until = now.Add(min(max(pause, asked), longestPause))
+	known.until = now.Add(pause)
 	return known.until
 }
 
-// answered notes that a host did its work, and tells whether it was down.
-func (e *endpoints) answered(host string) (wasDown bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	known := e.of(host)
+// foundUp notes that the host did its work, and tells whether it was down.
+func (v *visit) foundUp() (wasDown bool) {
+	v.all.mu.Lock()
+	defer v.all.mu.Unlock()
+	known := v.all.of(v.host)
 	wasDown = known.down()
-	known.failures, known.pauses, known.probing, known.until = 0, 0, false, time.Time{}
+	clear(known.failed)
+	known.pauses, known.probing, known.until = 0, false, time.Time{}
 	return wasDown
 }
 
-// unclear notes that an exchange ended without telling anything about a host.
-func (e *endpoints) unclear(host string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.of(host).probing = false
-}
-
-// isOutage tells whether a failure is the endpoint's rather than the identity's.
-func isOutage(err error) bool {
-	if err == nil {
-		return false
-	}
-	class := providers.ClassOf(err)
-	return class == providers.Transient || class == providers.Throttled
+// foundNothing notes that the exchange ended without telling anything about
+// the host.
+func (v *visit) foundNothing() {
+	v.all.mu.Lock()
+	defer v.all.mu.Unlock()
+	known := v.all.of(v.host)
+	known.probing = known.probing && !v.probe
 }

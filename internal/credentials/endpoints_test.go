@@ -10,11 +10,16 @@ import (
 	"github.com/imagepullsecrets/operator/providers"
 )
 
+// unreachable is the error of an exchange that did not get through to a host.
+func unreachable(host string) error {
+	return &providers.Error{Class: providers.Transient, Message: "no answer", Down: host}
+}
+
 // down makes an endpoint fail until the store takes it to be down.
 func (w world) down(t *testing.T, endpoint string) {
 	t.Helper()
 	for i := range outageAfter {
-		w.Lease(fakeProvider{key: fmt.Sprint("victim-", i), endpoint: endpoint, fetch: failing("", errors.New("boom")).fetch})
+		w.Lease(fakeProvider{key: fmt.Sprint("victim-", i), endpoint: endpoint, fetch: failing("", unreachable(endpoint)).fetch})
 	}
 	for range outageAfter {
 		<-w.changes
@@ -41,6 +46,24 @@ func TestAnEndpointThatIsDownIsLeftAloneAndOthersAreNot(t *testing.T) {
 	}
 	if alive != 1 {
 		t.Error("another endpoint had to wait")
+	}
+}
+
+// Nothing is said of a login that is valid because its endpoint is down, until
+// its own renewal fails.
+func TestALeaseThatWaitsForItsEndpointKeepsWhatIsKnownOfIt(t *testing.T) {
+	w := newWorld(t, &fakePersister{}).run(t)
+	var count int
+	w.Lease(w.at("e", "k", &count))
+	w.wait(t, "k")
+	w.down(t, "e")
+	w.clock.SetTime(w.renewal("k", start, time.Hour))
+	// The pause is over by then; one of the victims probes.
+	w.down(t, "e")
+	w.Lease(w.at("e", "k", &count))
+	w.wait(t, "k")
+	if lease := w.Lease(w.at("e", "k", &count)); count != 1 || lease.Err != nil || !lease.RenewAt.Equal(w.renewal("k", start, time.Hour)) {
+		t.Errorf("after %d exchanges the lease is %+v", count, lease)
 	}
 }
 
@@ -71,64 +94,77 @@ func TestAnEndpointThatIsBackIsUsedByEveryoneAtOnce(t *testing.T) {
 // While a host is down, one exchange at a time looks whether it is back.
 func TestOneExchangeProbes(t *testing.T) {
 	e, now := newEndpoints(), start
-	enter := func() error {
-		leave, err := e.enter(t.Context(), "h", func() time.Time { return now })
-		if err == nil {
-			leave()
+	enter := func() *visit {
+		v, until, err := e.enter(t.Context(), "h", func() time.Time { return now })
+		if err != nil {
+			t.Fatal(err)
 		}
-		return err
-	}
-	for range outageAfter {
-		if err := enter(); err != nil {
-			t.Fatalf("refused too early: %v", err)
+		if v == nil && !until.After(now) {
+			t.Errorf("to wait until %s, which is past", until)
 		}
-		e.failed("h", now, 0)
+		if v != nil {
+			v.leave()
+		}
+		return v
 	}
-	if enter() == nil {
+	early := enter()
+	for i := range outageAfter {
+		v := enter()
+		if v == nil || v.probe {
+			t.Fatalf("visit %d is %+v", i, v)
+		}
+		v.foundDown(fmt.Sprint(i), now)
+	}
+	if enter() != nil {
 		t.Error("let in while it is left alone")
 	}
 	now = now.Add(firstPause)
-	if err := enter(); err != nil {
-		t.Errorf("the probe is refused: %v", err)
+	probe := enter()
+	if probe == nil || !probe.probe {
+		t.Fatalf("the probe is %+v", probe)
 	}
-	if enter() == nil {
+	early.foundDown("early", now) // which began before all this
+	if enter() != nil {
 		t.Error("two probes at a time")
 	}
-	if until := e.failed("h", now, 0); until.Sub(now) != 2*firstPause {
+	if until := probe.foundDown("probe", now); until.Sub(now) != 2*firstPause {
 		t.Errorf("the second pause is %s, want %s", until.Sub(now), 2*firstPause)
 	}
 	now = now.Add(2 * firstPause)
-	if err := enter(); err != nil {
-		t.Errorf("the second probe is refused: %v", err)
+	if probe = enter(); probe == nil {
+		t.Fatal("the second probe is refused")
 	}
-	e.unclear("h")
-	if err := enter(); err != nil {
-		t.Errorf("a probe that told nothing keeps others away: %v", err)
+	probe.foundNothing()
+	if probe = enter(); probe == nil {
+		t.Fatal("a probe that told nothing keeps others away")
 	}
-	if !e.answered("h") || enter() != nil || enter() != nil {
+	if !probe.foundUp() || enter() == nil || enter() == nil {
 		t.Error("it is back, and still not open to everyone")
 	}
 }
 
 func TestPausesAreBounded(t *testing.T) {
 	e := newEndpoints()
+	v := &visit{all: e, host: "h", probe: true}
 	var until time.Time
-	for range 100 {
-		e.of("h").probing = true
-		until = e.failed("h", start, 24*time.Hour)
+	for i := range 100 {
+		until = v.foundDown(fmt.Sprint(i), start)
 	}
 	if until.Sub(start) != longestPause {
 		t.Errorf("left alone for %s, want %s", until.Sub(start), longestPause)
 	}
 }
 
-// An exchange that fails because no token could be minted says nothing about
-// the endpoint, nor does a refusal of the identity.
+// One tenant's trouble must not close a host for all others.
 func TestNotEveryFailureIsAnOutage(t *testing.T) {
 	cases := map[string]fakeProvider{
-		"no token of the ServiceAccount": {minting: true},
-		"a refused identity":             failing("", providers.Errorf(providers.Denied, "no")),
-		"a wrong configuration":          failing("", providers.Errorf(providers.Invalid, "no")),
+		"no token of the ServiceAccount":        {minting: true},
+		"a refused identity":                    failing("", providers.Errorf(providers.Denied, "no")),
+		"a wrong configuration":                 failing("", providers.Errorf(providers.Invalid, "no")),
+		"a tenant that asks too much":           failing("", providers.Errorf(providers.Throttled, "no")),
+		"a tenant's own identity provider":      failing("", providers.Errorf(providers.Transient, "its issuer can't be reached")),
+		"another host that comes later":         failing("", unreachable("registry.example.com")),
+		"an error that nobody knows more about": failing("", errors.New("boom")),
 	}
 	for name, provider := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -139,13 +175,50 @@ func TestNotEveryFailureIsAnOutage(t *testing.T) {
 				w.Lease(provider)
 				w.wait(t, provider.key)
 			}
-			var count int
-			w.Lease(w.at("e", "k", &count))
-			w.wait(t, "k")
-			if count != 1 {
-				t.Error("the endpoint is taken to be down")
-			}
+			w.expectUp(t, "e")
 		})
+	}
+	t.Run("one key that fails over and over", func(t *testing.T) {
+		w := newWorld(t, &fakePersister{}).run(t)
+		provider := fakeProvider{key: "bad", endpoint: "e", fetch: failing("", unreachable("e")).fetch}
+		for range 2 * outageAfter {
+			w.Lease(provider)
+			w.wait(t, "bad")
+			w.clock.Step(2 * urgentRetry)
+		}
+		w.expectUp(t, "e")
+	})
+}
+
+// expectUp expects that an endpoint is open to everyone.
+func (w world) expectUp(t *testing.T, endpoint string) {
+	t.Helper()
+	var count int
+	w.Lease(w.at(endpoint, "well", &count))
+	w.wait(t, "well")
+	if count != 1 {
+		t.Error("the endpoint is taken to be down")
+	}
+}
+
+// What asked for time is not woken before it.
+func TestAnEndpointThatIsBackDoesNotWakeWhoeverWasThrottled(t *testing.T) {
+	w := newWorld(t, &fakePersister{}).run(t)
+	throttled := fakeProvider{key: "throttled", endpoint: "e", fetch: failing("", &providers.Error{Class: providers.Throttled, RetryAfter: 4 * time.Minute}).fetch}
+	w.Lease(throttled)
+	w.wait(t, "throttled")
+	before := w.Lease(throttled).NextExchange
+	w.down(t, "e")
+	w.clock.Step(firstPause)
+	var count int
+	w.Lease(w.at("e", "probe", &count))
+	for range outageAfter + 1 {
+		if key := <-w.changes; key == "throttled" {
+			t.Error("it is woken")
+		}
+	}
+	if after := w.Lease(throttled).NextExchange; !after.Equal(before) {
+		t.Errorf("it is tried at %s, not at %s", after, before)
 	}
 }
 

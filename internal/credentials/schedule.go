@@ -69,7 +69,8 @@ func spread(key string, issued time.Time) float64 {
 // random is in [0, 1).
 func retryAfter(err error, failures int, remaining time.Duration, random float64) time.Duration {
 	if asked := providers.RetryAfter(err); asked > 0 {
-		return min(asked, longestRetry)
+		// Not earlier, and not all who were told the same at once.
+		return time.Duration(float64(min(asked, longestRetry)) * (1 + jitter*random))
 	}
 	wait := backoff(failures)
 	switch providers.ClassOf(err) {

@@ -18,17 +18,24 @@ import (
 // exchangeDeadline bounds one exchange, its provider's own retries included.
 const exchangeDeadline = 20 * time.Second
 
-// keepUnused is how long an expired lease that nobody asks for is kept.
-const keepUnused = time.Hour
+// A lease that nobody asks for any more is kept for keepUnused if it has
+// expired, and for keepValid if not: what is in use is asked for at every
+// renewal and resync.
+const (
+	keepUnused = time.Hour
+	keepValid  = 24 * time.Hour
+
+	sweepInterval = time.Minute
+)
 
 // Persister keeps leases over restarts, where only the operator can read them.
 type Persister interface {
 	// Load returns every lease that was saved, and the key for hashing that
 	// was made at the first Load ever.
 	Load(ctx context.Context) (Saved, error)
-	// Save keeps one key's lease, in place of an earlier one, and forgets
-	// those of the keys in expired.
-	Save(ctx context.Context, key string, lease SavedLease, expired []string) error
+	// Save keeps one key's lease, in place of an earlier one, until it expires.
+	// It may be called concurrently.
+	Save(ctx context.Context, key string, lease SavedLease) error
 }
 
 // Saved is what a Persister gives back.
@@ -53,6 +60,8 @@ type Lease struct {
 	Credential *providers.Credential
 	// IssuedAt is when Credential was obtained.
 	IssuedAt time.Time
+	// RenewAt is when Credential is, or was, to be renewed.
+	RenewAt time.Time
 	// NextExchange is when the next exchange is due, be it a renewal or a
 	// retry; zero while one is under way.
 	NextExchange time.Time
@@ -84,6 +93,7 @@ type Store struct {
 	loadErr error // of the last attempt, until one succeeds
 	hashKey []byte
 	entries map[string]*entry
+	swept   time.Time
 }
 
 // entry is one key's lease and the state of its exchange.
@@ -91,6 +101,7 @@ type entry struct {
 	lease    Lease
 	endpoint string
 	inFlight bool
+	waiting  bool // for its endpoint to be back
 	failures int
 	lastUse  time.Time
 }
@@ -172,12 +183,11 @@ func (s *Store) load(ctx context.Context, saved Saved) {
 	defer s.mu.Unlock()
 	now := s.clock.Now()
 	for key, lease := range saved.Leases {
+		renewAt := s.schedule.renewAt(key, lease.IssuedAt, lease.Credential.ExpiresAt)
 		s.entries[key] = &entry{
 			lease: Lease{
-				Credential:   &lease.Credential,
-				IssuedAt:     lease.IssuedAt,
-				NextExchange: s.schedule.renewAt(key, lease.IssuedAt, lease.Credential.ExpiresAt),
-				AskedAt:      now,
+				Credential: &lease.Credential, IssuedAt: lease.IssuedAt, AskedAt: now,
+				RenewAt: renewAt, NextExchange: renewAt,
 			},
 			lastUse: now,
 		}
@@ -215,10 +225,31 @@ func (s *Store) Lease(p providers.Provider) Lease {
 	return e.lease
 }
 
-// sweep drops expired leases that nobody asks for any more.
+// Retry has a lease that a person had to mend something for, here or in the
+// cloud, be obtained when it is asked for next, instead of at the next probe.
+func (s *Store) Retry(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[key]
+	if e == nil || e.inFlight {
+		return
+	}
+	switch providers.ClassOf(e.lease.Err) {
+	case providers.Invalid, providers.Denied, providers.Forbidden, providers.ClockSkew:
+		e.lease.NextExchange = s.clock.Now()
+	case providers.Throttled, providers.Transient:
+	}
+}
+
+// sweep drops leases that nobody asks for any more, now and then.
 func (s *Store) sweep(now time.Time) {
+	if now.Sub(s.swept) < sweepInterval {
+		return
+	}
+	s.swept = now
 	for key, e := range s.entries {
-		if !e.inFlight && now.Sub(e.lastUse) > keepUnused && !e.validAt(now) {
+		unused := now.Sub(e.lastUse)
+		if !e.inFlight && (unused > keepValid || unused > keepUnused && !e.validAt(now)) {
 			delete(s.entries, key)
 		}
 	}
@@ -230,30 +261,32 @@ func (e *entry) validAt(now time.Time) bool {
 
 // exchange asks p once, when its endpoint has room, and files the answer.
 func (s *Store) exchange(p providers.Provider) {
-	leave, err := s.endpoints.enter(s.running, p.Endpoint(), s.clock.Now)
+	visit, until, err := s.endpoints.enter(s.running, p.Endpoint(), s.clock.Now)
 	switch {
-	case s.running.Err() != nil:
-		return // the process is stopping; this says nothing about the provider
 	case err != nil:
-		s.putOff(p.Key(), err)
+		return // the process is stopping; this says nothing about the provider
+	case visit == nil:
+		s.putOff(p, until)
 		s.changed(p.Key())
 		return
 	}
 	started := s.clock.Now()
 	credential, minted, err := s.fetch(p)
-	leave()
+	visit.leave()
 	if s.running.Err() != nil {
 		return
 	}
 	s.metrics.ExchangeDone(p.Name(), resultOf(err), s.clock.Since(started))
 	if err == nil {
-		expired := s.succeed(p.Key(), credential, started)
-		s.persist(p.Key(), SavedLease{Credential: credential, IssuedAt: started}, expired)
+		s.succeed(p.Key(), credential, started)
 	} else {
 		s.fail(p.Key(), err)
 	}
-	s.judgeEndpoint(p.Endpoint(), err, minted)
+	s.judge(visit, p, err, minted)
 	s.changed(p.Key())
+	if err == nil {
+		s.persist(p.Key(), SavedLease{Credential: credential, IssuedAt: started})
+	}
 }
 
 // fetch makes one exchange. minted tells that no token of a ServiceAccount was
@@ -272,21 +305,18 @@ func (s *Store) fetch(p providers.Provider) (credential providers.Credential, mi
 	return credential, minted, err
 }
 
-// judgeEndpoint notes what an exchange tells about its endpoint. If that is
-// back after an outage, everything that waits for it is tried soon.
-func (s *Store) judgeEndpoint(endpoint string, err error, minted bool) {
-	if !minted {
-		s.endpoints.unclear(endpoint)
-		return
-	}
-	now := s.clock.Now()
-	if isOutage(err) {
-		if until := s.endpoints.failed(endpoint, now, providers.RetryAfter(err)); until.After(now) {
+// judge notes what an exchange tells about its endpoint. If that is back after
+// an outage, everything that waits for it is tried soon.
+func (s *Store) judge(v *visit, p providers.Provider, err error, minted bool) {
+	endpoint, now := p.Endpoint(), s.clock.Now()
+	switch down := providers.DownHost(err); {
+	case down == endpoint:
+		if until := v.foundDown(p.Key(), now); until.After(now) {
 			s.log.Info("endpoint is left alone for a moment", "endpoint", endpoint, "until", until)
 		}
-		return
-	}
-	if s.endpoints.answered(endpoint) {
+	case !minted, err != nil && down == "" && providers.ClassOf(err) == providers.Transient:
+		v.foundNothing()
+	case v.foundUp(): // by an answer, if only a refusal, or because another host failed after it
 		s.log.Info("endpoint is back", "endpoint", endpoint)
 		for _, key := range s.resume(endpoint, now) {
 			s.changed(key)
@@ -301,8 +331,8 @@ func (s *Store) resume(endpoint string, now time.Time) []string {
 	defer s.mu.Unlock()
 	var keys []string
 	for key, e := range s.entries {
-		if e.endpoint == endpoint && !e.inFlight && isOutage(e.lease.Err) {
-			e.failures = 0
+		waits := e.waiting || providers.DownHost(e.lease.Err) == endpoint
+		if waits && e.endpoint == endpoint && !e.inFlight {
 			e.lease.NextExchange = now.Add(time.Duration(s.random() * float64(resumeWithin)))
 			keys = append(keys, key)
 		}
@@ -310,47 +340,27 @@ func (s *Store) resume(endpoint string, now time.Time) []string {
 	return keys
 }
 
-// succeed files a new credential and returns the keys of expired leases.
-func (s *Store) succeed(key string, credential providers.Credential, issuedAt time.Time) []string {
+// succeed files a new credential.
+func (s *Store) succeed(key string, credential providers.Credential, issuedAt time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now, e := s.clock.Now(), s.entries[key]
-	e.inFlight, e.failures = false, 0
-	e.lease.Credential, e.lease.IssuedAt, e.lease.Err = &credential, issuedAt, nil
-	e.lease.NextExchange = s.schedule.renewAt(key, issuedAt, credential.ExpiresAt)
-	var expired []string
-	for key, other := range s.entries {
-		if other.lease.Credential != nil && !other.validAt(now) {
-			expired = append(expired, key)
-		}
+	e := s.entries[key]
+	e.inFlight, e.waiting, e.failures = false, false, 0
+	e.lease = Lease{
+		Credential: &credential, IssuedAt: issuedAt, AskedAt: e.lease.AskedAt,
+		RenewAt: s.schedule.renewAt(key, issuedAt, credential.ExpiresAt),
 	}
-	return expired
+	e.lease.NextExchange = e.lease.RenewAt
 }
 
 // fail files a failure; a credential that is still there stays in use.
 func (s *Store) fail(key string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.entries[key].lease.Err = err
-	s.retryLater(key, err)
-}
-
-// putOff files that there was no exchange, since the endpoint is down. What an
-// earlier one met is more telling and stays.
-func (s *Store) putOff(key string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e := s.entries[key]; !isOutage(e.lease.Err) {
-		e.lease.Err = err
-	}
-	s.retryLater(key, err)
-}
-
-// retryLater plans the next exchange. The caller holds the lock.
-func (s *Store) retryLater(key string, err error) {
 	now, e := s.clock.Now(), s.entries[key]
-	e.inFlight = false
+	e.inFlight, e.waiting = false, false
 	e.failures++
+	e.lease.Err = err
 	var remaining time.Duration
 	if e.lease.Credential != nil {
 		remaining = e.lease.Credential.ExpiresAt.Sub(now)
@@ -358,12 +368,24 @@ func (s *Store) retryLater(key string, err error) {
 	e.lease.NextExchange = now.Add(retryAfter(err, e.failures, remaining, s.random()))
 }
 
+// putOff files that there was no exchange, since the endpoint is left alone
+// until a time. What an earlier one met is more telling and stays.
+func (s *Store) putOff(p providers.Provider, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[p.Key()]
+	e.inFlight, e.waiting = false, true
+	if e.lease.Pending() {
+		e.lease.Err = providers.Errorf(providers.Transient,
+			"%s could not be reached by others and is tried by one exchange at a time until it is back", e.endpoint)
+	}
+	e.lease.NextExchange = until.Add(time.Duration(s.random() * float64(firstPause)))
+}
+
 // persist saves a lease. A failure costs an exchange after the next restart
 // and nothing now, so it is logged and counted, not returned.
-func (s *Store) persist(key string, lease SavedLease, expired []string) {
-	ctx, cancel := context.WithTimeout(s.running, exchangeDeadline)
-	defer cancel()
-	if err := s.persister.Save(ctx, key, lease, expired); err != nil {
+func (s *Store) persist(key string, lease SavedLease) {
+	if err := s.persister.Save(s.running, key, lease); err != nil && s.running.Err() == nil {
 		s.metrics.LeaseNotSaved()
 		s.log.Error(err, "saving a lease; it will be obtained anew after a restart", "key", key)
 	}

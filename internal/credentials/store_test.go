@@ -43,9 +43,9 @@ func (p fakeProvider) Fetch(ctx context.Context, env providers.Env) (providers.C
 type fakePersister struct {
 	mu      sync.Mutex
 	saved   map[string]SavedLease
-	expired []string
 	loadErr []error // one for each Load that fails
 	saveErr error
+	saves   chan string // keys, as they are saved
 }
 
 func (p *fakePersister) Load(context.Context) (Saved, error) {
@@ -59,13 +59,16 @@ func (p *fakePersister) Load(context.Context) (Saved, error) {
 	return Saved{HashKey: []byte("key"), Leases: p.saved}, nil
 }
 
-func (p *fakePersister) Save(_ context.Context, key string, lease SavedLease, expired []string) error {
+func (p *fakePersister) Save(_ context.Context, key string, lease SavedLease) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.saved == nil {
 		p.saved = map[string]SavedLease{}
 	}
-	p.saved[key], p.expired = lease, append(p.expired, expired...)
+	p.saved[key] = lease
+	if p.saves != nil {
+		p.saves <- key
+	}
 	return p.saveErr
 }
 
@@ -182,6 +185,38 @@ func TestAFailureLeavesAValidLoginAndIsRetried(t *testing.T) {
 	}
 }
 
+func TestAFailureThatAPersonMendsIsTriedAgainOnDemand(t *testing.T) {
+	cases := map[string]struct {
+		err  error
+		soon bool
+	}{
+		"a refused identity":                   {providers.Errorf(providers.Denied, "x"), true},
+		"a wrong configuration":                {providers.Errorf(providers.Invalid, "x"), true},
+		"a missing right":                      {providers.Errorf(providers.Forbidden, "x"), true},
+		"but not what asks for time":           {&providers.Error{Class: providers.Throttled, RetryAfter: time.Minute}, false},
+		"nor what is retried soon in any case": {errors.New("boom"), false},
+		"nor a lease that is as it should be":  {nil, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, &fakePersister{}).run(t)
+			var count int
+			provider := w.giving("k", time.Hour, &count)
+			if c.err != nil {
+				provider = failing("k", c.err)
+			}
+			w.Lease(provider)
+			w.wait(t, "k")
+			w.Retry("k")
+			w.Retry("unknown")
+			soon := !w.clock.Now().Before(w.entries["k"].lease.NextExchange)
+			if soon != c.soon {
+				t.Errorf("tried at once: %t", soon)
+			}
+		})
+	}
+}
+
 // Exchanges for different keys do not wait for one another.
 func TestAnExchangeThatHangsDelaysNoOther(t *testing.T) {
 	w := newWorld(t, &fakePersister{}).run(t)
@@ -198,7 +233,7 @@ func TestAnExchangeThatHangsDelaysNoOther(t *testing.T) {
 }
 
 func TestLeasesOutliveARestart(t *testing.T) {
-	persister := &fakePersister{}
+	persister := &fakePersister{saves: make(chan string, 10)}
 	w := newWorld(t, persister)
 	var fetches int
 	if w.Lease(w.giving("k", time.Hour, &fetches)); w.HashKey() != nil {
@@ -207,6 +242,7 @@ func TestLeasesOutliveARestart(t *testing.T) {
 	w.run(t)
 	w.Lease(w.giving("k", time.Hour, &fetches))
 	w.wait(t, "k")
+	<-persister.saves
 
 	again := newWorld(t, persister)
 	again.clock.SetTime(start.Add(time.Minute))

@@ -127,6 +127,9 @@ func TestDoRefusesWhatIsNoAnswerOfTheService(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			answer, err := do(t, test.reply)
 			exchangetest.CheckError(t, err, test.class, []string{"token exchange at sts.example: " + test.want}, []string{planted})
+			if down := providers.DownHost(err); (down == "sts.example") != (test.class == providers.Transient) {
+				t.Errorf("%q is said to be down", down)
+			}
 			if want := max(test.reply.Status, http.StatusOK); answer.Status != want || answer.Header == nil || answer.Body != nil {
 				t.Errorf("got %+v, want status %d, the header and no body", answer, want)
 			}
@@ -251,6 +254,28 @@ func TestARefusalIsTold(t *testing.T) {
 			err := call.Refused(answer, test.refusal, exchange.NewScrubber(planted))
 			if err.Error() != test.want || err.Class != providers.Denied || err.RetryAfter != 3*time.Second {
 				t.Errorf("got %+v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestOnlyAServersOwnFailureIsAnOutage(t *testing.T) {
+	for name, test := range map[string]struct {
+		status int
+		class  providers.Class
+		down   string
+	}{
+		"a failure of its own":             {500, providers.Transient, "sts.example"},
+		"a gateway's":                      {504, providers.Transient, "sts.example"},
+		"a refusal with a server's status": {500, providers.Denied, ""},
+		"somebody else's trouble":          {400, providers.Transient, ""},
+		"too many requests":                {503, providers.Throttled, ""},
+		"a refusal":                        {403, providers.Denied, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := call.Refused(exchange.Answer{Status: test.status}, exchange.Refusal{Class: test.class}, exchange.NewScrubber())
+			if err.Down != test.down {
+				t.Errorf("%q is said to be down, want %q", err.Down, test.down)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ package exchange
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -44,6 +45,47 @@ func NewClient(roots *x509.CertPool) *http.Client {
 // Shared returns the process's one client that trusts the system's
 // authorities, made when first used.
 var Shared = sync.OnceValue(func() *http.Client { return NewClient(nil) })
+
+// maxBundles bounds how many clients ClientTrusting keeps.
+const maxBundles = 64
+
+// bundled are clients by the SHA-256 of their bundles.
+var bundled struct {
+	sync.Mutex
+	clients map[[sha256.Size]byte]*http.Client
+	order   [][sha256.Size]byte // the oldest first
+}
+
+// ClientTrusting returns the process's client that trusts the system's
+// authorities and those of a PEM bundle: Shared if the bundle is empty. Clients
+// are kept, as parsing takes long, and each has connections of its own. The
+// error is ParseRoots'.
+func ClientTrusting(bundle string) (*http.Client, error) {
+	if bundle == "" {
+		return Shared(), nil
+	}
+	key := sha256.Sum256([]byte(bundle))
+	bundled.Lock()
+	defer bundled.Unlock()
+	if client, known := bundled.clients[key]; known {
+		return client, nil
+	}
+	roots, err := ParseRoots(bundle)
+	if err != nil {
+		return nil, err
+	}
+	if bundled.clients == nil {
+		bundled.clients = map[[sha256.Size]byte]*http.Client{}
+	}
+	if len(bundled.order) == maxBundles {
+		delete(bundled.clients, bundled.order[0])
+		bundled.order = bundled.order[1:]
+	}
+	client := NewClient(roots)
+	bundled.clients[key] = client
+	bundled.order = append(bundled.order, key)
+	return client, nil
+}
 
 // WithoutRedirects returns a copy of a client that takes a redirect for the
 // answer: a credential must not go to where somebody else points.

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -147,6 +148,49 @@ func TestParseRootsRefusesWhatHoldsNoCertificate(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+func TestClientsAreSharedByTheirBundles(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	bundle := bundleOf(server)
+	numbered := func(n int) *http.Client {
+		client, err := ClientTrusting(fmt.Sprintf("%s\n# %s %d\n", bundle, t.Name(), n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return client
+	}
+	first := numbered(0)
+	roots, err := ParseRoots(bundle)
+	if err != nil || !transportOf(t, first).TLSClientConfig.RootCAs.Equal(roots) {
+		t.Errorf("the client doesn't trust the bundle (%v)", err)
+	}
+	if numbered(0) != first {
+		t.Error("one bundle has two clients")
+	}
+	if numbered(1) == first || first == Shared() {
+		t.Error("two bundles have one client")
+	}
+	for n := range maxBundles {
+		numbered(n)
+	}
+	if numbered(0) != first {
+		t.Error("a client was dropped although there was room")
+	}
+	numbered(maxBundles)
+	if numbered(0) == first || len(bundled.clients) != maxBundles || len(bundled.order) != maxBundles {
+		t.Errorf("%d clients are kept, and the oldest among them", len(bundled.clients))
+	}
+}
+
+func TestWithoutABundleTheClientIsTheSharedOne(t *testing.T) {
+	if client, err := ClientTrusting(""); err != nil || client != Shared() {
+		t.Errorf("got another one, %v", err)
+	}
+	if client, err := ClientTrusting("planted"); client != nil || err == nil || err.Error() != "holds no certificate in PEM form" {
+		t.Errorf("of a bundle that is none: %v, %v", client, err)
 	}
 }
 

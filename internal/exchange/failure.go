@@ -36,15 +36,15 @@ func (c Call) Errorf(class providers.Class, format string, args ...any) *provide
 // causes whose text is known to be harmless are told in full. ctx is the
 // request's.
 func (c Call) Unanswered(ctx context.Context, err error) *providers.Error {
-	what := NoConnection(err)
+	what, down := NoConnection(err), c.Host
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		what = "cancelled"
+		what, down = "cancelled", ""
 	case ctx.Err() != nil:
 		what = "no answer within the time allowed"
 	}
 	failure := c.Errorf(providers.Transient, "%s", what)
-	failure.Cause = err
+	failure.Down, failure.Cause = down, err
 	return failure
 }
 
@@ -53,13 +53,13 @@ func (c Call) Unanswered(ctx context.Context, err error) *providers.Error {
 // body is not shown: nobody knows what is in it. err is why it could not be
 // read; it may be nil.
 func (c Call) Unreadable(status int, header http.Header, err error) *providers.Error {
-	class := providers.Transient
+	class, down := providers.Transient, c.Host
 	if status == http.StatusTooManyRequests {
-		class = providers.Throttled
+		class, down = providers.Throttled, ""
 	}
 	failure := c.Errorf(class, "%s", unreadable(status, MediaType(header), err))
 	failure.RetryAfter = RetryAfter(header, time.Now())
-	failure.Cause = err
+	failure.Down, failure.Cause = down, err
 	return failure
 }
 

@@ -51,6 +51,9 @@ func TestNoConnectionIsExplained(t *testing.T) {
 			if !errors.Is(err, test.err) {
 				t.Error("errors.Is does not find the cause")
 			}
+			if err.Down != "sts.example" {
+				t.Errorf("%q is said to be down", err.Down)
+			}
 		})
 	}
 }
@@ -60,9 +63,12 @@ func TestAnEndedContextIsTold(t *testing.T) {
 	defer cancelLate()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	for want, ctx := range map[string]context.Context{"no answer within the time allowed": late, "cancelled": ended} {
-		if err := (Call{"a", "b"}).Unanswered(ctx, ctx.Err()); err.Error() != "a at b: "+want {
-			t.Errorf("got %q, want %q", err, want)
+	for want, test := range map[string]struct {
+		ctx  context.Context
+		down string
+	}{"no answer within the time allowed": {late, "b"}, "cancelled": {ended, ""}} {
+		if err := (Call{"a", "b"}).Unanswered(test.ctx, test.ctx.Err()); err.Error() != "a at b: "+want || err.Down != test.down {
+			t.Errorf("got %q with %q down, want %q", err, err.Down, want)
 		}
 	}
 }

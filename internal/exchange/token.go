@@ -27,6 +27,27 @@ func (c Call) CheckToken(token string) error {
 	}
 }
 
+// LocalExpiry returns when a token is over by this machine's clock, which says
+// now. expiresAt is by the clock of the service, which tells its time in the
+// answer's header: where this machine's is more than 30 seconds behind that,
+// the token is over as much earlier. An answer without Date says nothing of
+// clocks.
+//
+// Where this machine's is ahead, expiresAt stays: a later time would be wrong
+// as soon as the clock is set right, or for another machine that the login is
+// handed on to. The token only seems to end early, which CheckExpiry tells once
+// it matters.
+func LocalExpiry(header http.Header, expiresAt, now time.Time) time.Time {
+	date, err := http.ParseTime(header.Get("Date"))
+	if err != nil || expiresAt.IsZero() {
+		return expiresAt
+	}
+	if behind := date.Sub(now); behind > tolerance {
+		return expiresAt.Add(-behind)
+	}
+	return expiresAt
+}
+
 // CheckExpiry says why a token that expires at a time, by the answer that it
 // came with, is of no use: nobody says when it expires, or it is over already.
 // The error is Transient, or ClockSkew if this machine's clock explains it.

@@ -68,6 +68,30 @@ func TestCheckExpiry(t *testing.T) {
 	}
 }
 
+func TestLocalExpiry(t *testing.T) {
+	hour := now.Add(time.Hour)
+	for name, test := range map[string]struct {
+		header           http.Header
+		expiresAt, local time.Time
+	}{
+		"this machine is behind, so that it's earlier here": {dated(now.Add(7 * time.Minute)).Header, now.Add(67 * time.Minute), hour},
+		"this machine is ahead, which is no reason to wait": {dated(now.Add(-7 * time.Minute)).Header, now.Add(53 * time.Minute), now.Add(53 * time.Minute)},
+		"behind by what is allowed":                         {dated(now.Add(30 * time.Second)).Header, hour, hour},
+		"behind by a second more":                           {dated(now.Add(31 * time.Second)).Header, hour, hour.Add(-31 * time.Second)},
+		"behind by ages, as without a battery":              {dated(now.AddDate(50, 0, 0)).Header, hour.AddDate(50, 0, 0), hour},
+		"the same time":                                     {dated(now).Header, hour, hour},
+		"no date":                                           {nil, hour, hour},
+		"a date that is none":                               {http.Header{"Date": {"planted"}}, hour, hour},
+		"nobody says when it expires":                       {dated(now.Add(7 * time.Minute)).Header, time.Time{}, time.Time{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := exchange.LocalExpiry(test.header, test.expiresAt, now); !got.Equal(test.local) {
+				t.Errorf("got %s, want %s", got, test.local)
+			}
+		})
+	}
+}
+
 func TestClusterClock(t *testing.T) {
 	token := exchangetest.JWT(map[string]any{"iat": now.Unix()})
 	for name, test := range map[string]struct {

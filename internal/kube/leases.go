@@ -5,7 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"maps"
+	"hash/fnv"
 	"sync"
 	"time"
 
@@ -22,11 +22,12 @@ import (
 )
 
 const (
-	// leaseSecretPrefix and a digit below leaseSecretCount make the names of
-	// the Secrets that hold leases. Their number is fixed so that a Role can
-	// name them all.
+	// leaseSecretPrefix and a number below leaseSecretCount make the names of
+	// the Secrets that hold leases. There are so many, for tokens of up to 12
+	// KiB by the hundred, and their number is fixed, so that a Role can name
+	// them all.
 	leaseSecretPrefix = "imagepullsecret-operator-leases-"
-	leaseSecretCount  = 8
+	leaseSecretCount  = 32
 
 	// leaseSecretType tells these Secrets from all others.
 	leaseSecretType corev1.SecretType = "images.banzaicloud.io/leases"
@@ -34,22 +35,47 @@ const (
 	// hashKeyField holds the installation's key for hashing, in the first of
 	// the Secrets.
 	hashKeyField = "hash-key"
+
+	// maxLeaseRecord is the longest record that is kept: one login must not
+	// fill a Secret that others are in.
+	maxLeaseRecord = 64 << 10
+
+	// leaseWriteDeadline bounds one write of a Secret.
+	leaseWriteDeadline = 20 * time.Second
 )
 
 // Leases keeps leases in Secrets of the operator's own namespace. It is safe
 // for concurrent use; one process at a time may use it.
 type Leases struct {
 	client corev1client.SecretInterface
+	now    func() time.Time
+	shards [leaseSecretCount]leaseShard
+}
 
-	mu     sync.Mutex
-	shards [leaseSecretCount]map[string][]byte
+// leaseShard is one of the Secrets. Whoever wants to save a record puts it in
+// and then writes the Secret, unless somebody else has done so meanwhile: a
+// hundred renewals at a time make two writes.
+type leaseShard struct {
+	mu      sync.Mutex
+	records map[string]leaseRecord
+	hashKey []byte
+	changes int // made so far
+
+	writing sync.Mutex // held during a write
+	written int        // changes that are in the Secret; guarded by writing
 }
 
 var _ credentials.Persister = (*Leases)(nil)
 
 // NewLeases returns Leases that are kept through client, which is bound to
 // the operator's namespace.
-func NewLeases(client corev1client.SecretInterface) *Leases { return &Leases{client: client} }
+func NewLeases(client corev1client.SecretInterface) *Leases {
+	l := &Leases{client: client, now: time.Now}
+	for i := range l.shards {
+		l.shards[i].records = map[string]leaseRecord{}
+	}
+	return l
+}
 
 // leaseRecord is a lease as it is stored.
 type leaseRecord struct {
@@ -62,23 +88,12 @@ type leaseRecord struct {
 // Load reads all leases and makes the key for hashing if there is none. A
 // record that can't be read is left out: its lease is obtained anew.
 func (l *Leases) Load(ctx context.Context) (credentials.Saved, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	saved := credentials.Saved{Leases: map[string]credentials.SavedLease{}}
-	for shard := range l.shards {
-		secret, err := l.client.Get(ctx, leaseSecretName(shard), metav1.GetOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return credentials.Saved{}, fmt.Errorf("reading Secret %s: %w", leaseSecretName(shard), err)
+	for i := range l.shards {
+		if err := l.read(ctx, i); err != nil {
+			return credentials.Saved{}, err
 		}
-		l.shards[shard] = map[string][]byte{}
-		if err == nil && secret.Type == leaseSecretType {
-			maps.Copy(l.shards[shard], secret.Data)
-		}
-		for key, data := range l.shards[shard] {
-			var record leaseRecord
-			if key == hashKeyField || json.Unmarshal(data, &record) != nil || record.Password == "" {
-				continue
-			}
+		for key, record := range l.shards[i].records {
 			saved.Leases[key] = credentials.SavedLease{
 				Credential: providers.Credential{
 					Login:     dockerconfig.Login{Username: record.Username, Password: record.Password},
@@ -93,43 +108,124 @@ func (l *Leases) Load(ctx context.Context) (credentials.Saved, error) {
 	return saved, err
 }
 
+// read reads one of the Secrets.
+func (l *Leases) read(ctx context.Context, number int) error {
+	name, shard := leaseSecretName(number), &l.shards[number]
+	secret, err := l.client.Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading Secret %s: %w", name, err)
+	}
+	if secret.Type != leaseSecretType {
+		return nil
+	}
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	for key, data := range secret.Data {
+		var record leaseRecord
+		switch {
+		case key == hashKeyField:
+			shard.hashKey = data
+		case shardOf(key) == number && json.Unmarshal(data, &record) == nil && record.Password != "":
+			shard.records[key] = record
+		}
+	}
+	return nil
+}
+
 // hashKey returns the key for hashing, which it makes if there is none.
 func (l *Leases) hashKey(ctx context.Context) ([]byte, error) {
-	if key := l.shards[0][hashKeyField]; len(key) > 0 {
-		return key, nil
+	shard := &l.shards[0]
+	if len(shard.hashKey) > 0 {
+		return shard.hashKey, nil
 	}
 	key := make([]byte, 32)
 	if _, err := rand.Read(key); err != nil {
 		return nil, fmt.Errorf("making a key for hashing: %w", err)
 	}
-	l.shards[0][hashKeyField] = key
-	return key, l.write(ctx, 0)
+	shard.mu.Lock()
+	shard.hashKey = key
+	shard.changes++
+	change := shard.changes
+	shard.mu.Unlock()
+	return key, l.flush(ctx, 0, change)
 }
 
 // Save keeps a lease; see credentials.Persister.
-func (l *Leases) Save(ctx context.Context, key string, lease credentials.SavedLease, expired []string) error {
-	record, err := json.Marshal(leaseRecord{ //nolint:gosec // to keep passwords over restarts is what a lease record is for
+func (l *Leases) Save(ctx context.Context, key string, lease credentials.SavedLease) error {
+	record := leaseRecord{
 		Username: lease.Credential.Login.Username, Password: lease.Credential.Login.Password,
 		IssuedAt: lease.IssuedAt, ExpiresAt: lease.Credential.ExpiresAt,
-	})
+	}
+	if size := len(record.Username) + len(record.Password); size > maxLeaseRecord {
+		return fmt.Errorf("a login of %d bytes is too long to be kept", size)
+	}
+	number := shardOf(key)
+	shard := &l.shards[number]
+	shard.mu.Lock()
+	shard.records[key] = record
+	shard.changes++
+	change := shard.changes
+	shard.mu.Unlock()
+	err := l.flush(ctx, number, change)
+	if apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err) {
+		// It must not keep the others from being saved.
+		shard.mu.Lock()
+		defer shard.mu.Unlock()
+		if shard.records[key] == record {
+			delete(shard.records, key)
+		}
+	}
+	return err
+}
+
+// flush sees to it that a change of a Secret is written.
+func (l *Leases) flush(ctx context.Context, number, change int) error {
+	shard := &l.shards[number]
+	shard.writing.Lock()
+	defer shard.writing.Unlock()
+	if shard.written >= change {
+		return nil
+	}
+	data, changes, err := shard.content(l.now())
 	if err != nil {
-		return fmt.Errorf("encoding a lease: %w", err)
+		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	shard := shardOf(key)
-	for _, old := range expired {
-		// The others go with the next lease of their own Secret.
-		delete(l.shards[shardOf(old)], old)
+	ctx, cancel := context.WithTimeout(ctx, leaseWriteDeadline)
+	defer cancel()
+	if err := l.write(ctx, leaseSecretName(number), data); err != nil {
+		return err
 	}
-	l.shards[shard][key] = record
-	return l.write(ctx, shard)
+	shard.written = changes
+	return nil
+}
+
+// content returns what a Secret is to hold, without what has expired, and how
+// many changes are in it.
+func (s *leaseShard) content(now time.Time) (data map[string][]byte, changes int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	data = make(map[string][]byte, len(s.records)+1)
+	if s.hashKey != nil {
+		data[hashKeyField] = s.hashKey
+	}
+	for key, record := range s.records {
+		if !now.Before(record.ExpiresAt) {
+			delete(s.records, key)
+			continue
+		}
+		if data[key], err = json.Marshal(record); err != nil { //nolint:gosec // to keep passwords over restarts is what it is for
+			return nil, 0, fmt.Errorf("encoding a lease: %w", err)
+		}
+	}
+	return data, s.changes, nil
 }
 
 // write applies one Secret as a whole; what is not in it any more is removed.
-func (l *Leases) write(ctx context.Context, shard int) error {
-	name := leaseSecretName(shard)
-	secret := corev1ac.Secret(name, "").WithType(leaseSecretType).WithData(l.shards[shard])
+func (l *Leases) write(ctx context.Context, name string, data map[string][]byte) error {
+	secret := corev1ac.Secret(name, "").WithType(leaseSecretType).WithData(data)
 	secret.Namespace = nil // the client is bound to one
 	_, err := l.client.Apply(ctx, secret, metav1.ApplyOptions{FieldManager: v1alpha1.FieldManager, Force: true})
 	if err != nil {
@@ -138,12 +234,11 @@ func (l *Leases) write(ctx context.Context, shard int) error {
 	return nil
 }
 
-func leaseSecretName(shard int) string { return fmt.Sprintf("%s%d", leaseSecretPrefix, shard) }
+func leaseSecretName(number int) string { return fmt.Sprintf("%s%d", leaseSecretPrefix, number) }
 
-// shardOf spreads keys, which are hashes in hexadecimal, over the Secrets.
+// shardOf spreads keys over the Secrets.
 func shardOf(key string) int {
-	if key == "" {
-		return 0
-	}
-	return int(key[0]) % leaseSecretCount
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(key)) // a hash takes everything
+	return int(hash.Sum32() % leaseSecretCount)
 }

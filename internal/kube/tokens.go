@@ -22,19 +22,26 @@ import (
 // exchange uses it at once, and a second time never.
 const tokenLife = 10 * time.Minute
 
+// foreignFor is how long an audience is taken not to be the API server's own:
+// its --api-audiences change at a restart.
+const foreignFor = time.Hour
+
 // Tokens mints tokens of ServiceAccounts. It is safe for concurrent use.
 type Tokens struct {
 	client corev1client.ServiceAccountsGetter
 	config *rest.Config
+	now    func() time.Time
 
-	mu      sync.Mutex
-	foreign map[string]bool // audiences that are not the API server's own
+	mu sync.Mutex
+	// foreign are the audiences that are not the API server's own, and until
+	// when that is taken for granted.
+	foreign map[string]time.Time
 }
 
 // NewTokens returns Tokens that are minted through client. config says how to
 // reach the same API server; its identity is not used.
 func NewTokens(client corev1client.ServiceAccountsGetter, config *rest.Config) *Tokens {
-	return &Tokens{client: client, config: rest.AnonymousClientConfig(config), foreign: map[string]bool{}}
+	return &Tokens{client: client, config: rest.AnonymousClientConfig(config), now: time.Now, foreign: map[string]time.Time{}}
 }
 
 // Mint returns a new token of a ServiceAccount for one audience, good for ten
@@ -77,12 +84,12 @@ func mintingFailed(account providers.ServiceAccount, err error) error {
 }
 
 // refuseOwnAudience returns an error if the API server takes a token of this
-// audience for a login to itself. It asks once for each audience.
+// audience for a login to itself. It asks once an hour for each audience.
 func (t *Tokens) refuseOwnAudience(ctx context.Context, audience, token string) error {
 	t.mu.Lock()
-	known := t.foreign[audience]
+	until := t.foreign[audience]
 	t.mu.Unlock()
-	if known {
+	if t.now().Before(until) {
 		return nil
 	}
 	config := rest.CopyConfig(t.config)
@@ -96,7 +103,7 @@ func (t *Tokens) refuseOwnAudience(ctx context.Context, audience, token string) 
 	case apierrors.IsUnauthorized(err):
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.foreign[audience] = true
+		t.foreign[audience] = t.now().Add(foreignFor)
 		return nil
 	case err == nil, apierrors.IsForbidden(err):
 		return providers.Errorf(providers.Invalid,

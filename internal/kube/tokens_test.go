@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/utils/ptr"
 
 	"github.com/imagepullsecrets/operator/providers"
 )
@@ -23,8 +25,8 @@ const plantedToken = "planted-token"
 var puller = providers.ServiceAccount{Namespace: "registry-access", Name: "puller", UID: "uid-1"}
 
 // minting returns Tokens over an API server that mints as mint does and
-// answers with status whoever shows a token to it.
-func minting(t *testing.T, status int, mint clienttesting.ReactionFunc) (*Tokens, *int) {
+// answers with status, as it is by then, whoever shows a token to it.
+func minting(t *testing.T, status *int, mint clienttesting.ReactionFunc) (*Tokens, *int) {
 	t.Helper()
 	asked := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -33,12 +35,12 @@ func minting(t *testing.T, status int, mint clienttesting.ReactionFunc) (*Tokens
 			t.Errorf("the API server is asked as somebody else than the token's account")
 		}
 		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		if status == http.StatusCreated {
+		w.WriteHeader(*status)
+		if *status == http.StatusCreated {
 			_, _ = w.Write([]byte(`{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1"}`))
 			return
 		}
-		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"` + http.StatusText(status) + `"}`))
+		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"` + http.StatusText(*status) + `"}`))
 	}))
 	t.Cleanup(server.Close)
 	client := fake.NewClientset()
@@ -54,7 +56,7 @@ func minted(action clienttesting.Action) (bool, runtime.Object, error) {
 
 func TestATokenIsForOneAudienceAndShortLived(t *testing.T) {
 	var asked *authenticationv1.TokenRequest
-	tokens, _ := minting(t, http.StatusUnauthorized, func(action clienttesting.Action) (bool, runtime.Object, error) {
+	tokens, _ := minting(t, ptr.To(http.StatusUnauthorized), func(action clienttesting.Action) (bool, runtime.Object, error) {
 		asked = action.(clienttesting.CreateAction).GetObject().(*authenticationv1.TokenRequest)
 		if action.GetSubresource() != "token" || action.GetNamespace() != puller.Namespace {
 			t.Errorf("asked for %s in %s", action.GetSubresource(), action.GetNamespace())
@@ -71,7 +73,7 @@ func TestATokenIsForOneAudienceAndShortLived(t *testing.T) {
 }
 
 func TestTheAPIServerIsAskedAboutAnAudienceOnce(t *testing.T) {
-	tokens, asked := minting(t, http.StatusUnauthorized, minted)
+	tokens, asked := minting(t, ptr.To(http.StatusUnauthorized), minted)
 	for range 3 {
 		if _, err := tokens.Mint(t.Context(), puller, "a"); err != nil {
 			t.Fatal(err)
@@ -82,6 +84,26 @@ func TestTheAPIServerIsAskedAboutAnAudienceOnce(t *testing.T) {
 	}
 	if _, err := tokens.Mint(t.Context(), puller, "b"); err != nil || *asked != 2 {
 		t.Errorf("asked %d times about two audiences, %v", *asked, err)
+	}
+}
+
+// The API server's own audiences change at a restart of it.
+func TestAnHourLaterTheAPIServerIsAskedAboutAnAudienceAnew(t *testing.T) {
+	status, now := http.StatusUnauthorized, time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	tokens, asked := minting(t, &status, minted)
+	tokens.now = func() time.Time { return now }
+	for _, step := range []struct {
+		after time.Duration
+		asked int
+	}{{0, 1}, {time.Hour - time.Second, 1}, {time.Second, 2}, {time.Hour - time.Second, 2}} {
+		now = now.Add(step.after)
+		if _, err := tokens.Mint(t.Context(), puller, "a"); err != nil || *asked != step.asked {
+			t.Errorf("at %s: asked %d times, want %d (%v)", now, *asked, step.asked, err)
+		}
+	}
+	now, status = now.Add(time.Second), http.StatusCreated
+	if token, err := tokens.Mint(t.Context(), puller, "a"); token != "" || providers.ClassOf(err) != providers.Invalid {
+		t.Errorf("its own audience by now, and there is a token (%v)", err)
 	}
 }
 
@@ -100,7 +122,7 @@ func TestATokenForTheAPIServerIsNotGivenOut(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			tokens, _ := minting(t, c.status, minted)
+			tokens, _ := minting(t, &c.status, minted)
 			token, err := tokens.Mint(t.Context(), puller, "https://kubernetes.default.svc")
 			if token != "" || err == nil || providers.ClassOf(err) != c.class || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %q, %v of class %s", token, err, providers.ClassOf(err))
@@ -137,14 +159,14 @@ func TestMintingFails(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			tokens, _ := minting(t, http.StatusUnauthorized, func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, c.err })
+			tokens, _ := minting(t, ptr.To(http.StatusUnauthorized), func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, c.err })
 			_, err := tokens.Mint(t.Context(), puller, "a")
 			if err == nil || providers.ClassOf(err) != c.class || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v of class %s", err, providers.ClassOf(err))
 			}
 		})
 	}
-	tokens, _ := minting(t, http.StatusUnauthorized, minted)
+	tokens, _ := minting(t, ptr.To(http.StatusUnauthorized), minted)
 	if _, err := tokens.Mint(t.Context(), puller, ""); err == nil || providers.ClassOf(err) != providers.Invalid {
 		t.Errorf("without an audience: %v", err)
 	}

@@ -51,7 +51,7 @@ func rule(resource string, verbs []string, name string) string {
 // ForLeases is the RBAC rule that lets the operator keep leases, as a person
 // would add it to a Role in the operator's own namespace.
 const ForLeases = `{apiGroups: [""], resources: [secrets], ` +
-	`resourceNames: [imagepullsecret-operator-leases-0, and so on to -7], verbs: [get, create, patch]}`
+	`resourceNames: [imagepullsecret-operator-leases-0, and so on to -31], verbs: [get, create, patch]}`
 
 // ForPods is the RBAC rule that lets the operator watch Pods, which selectors
 // on Pods take.

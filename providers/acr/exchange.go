@@ -76,6 +76,7 @@ func (r run) refreshToken(ctx context.Context, access string) (string, time.Time
 	if err != nil {
 		return "", time.Time{}, err
 	}
+	expiresAt = exchange.LocalExpiry(answer.Header, expiresAt, r.now())
 	return token, expiresAt, call.CheckExpiry(answer, expiresAt, r.now(), whose)
 }
 

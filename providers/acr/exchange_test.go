@@ -250,6 +250,43 @@ func TestFetchTellsWhatWentWrong(t *testing.T) {
 	}
 }
 
+func TestTheHostThatIsDownIsToldFromTheOther(t *testing.T) {
+	const directory, registry = "login.microsoftonline.com", "example.azurecr.io"
+	oops := exchangetest.Reply{Status: 503, Body: `{}`}
+	for name, test := range map[string]struct {
+		directory, registry exchangetest.Reply
+		down                string
+	}{
+		"the directory fails":                {oops, exchanged, directory},
+		"the registry fails":                 {signedIn, oops, registry},
+		"the directory's page is unreadable": {html, exchanged, directory},
+		"the registry's page is unreadable":  {signedIn, html, registry},
+		"the directory refuses":              {exchangetest.Reply{Status: 401}, exchanged, ""},
+		"the registry refuses":               {signedIn, exchangetest.Reply{Status: 401}, ""},
+		"the directory's answer is empty":    {exchangetest.Reply{Body: `{}`}, exchanged, ""},
+		"the registry's answer is empty":     {signedIn, exchangetest.Reply{Body: `{}`}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := newAzure(t, test.directory, test.registry)
+			_, err := fake.fetch(t)
+			if got := providers.DownHost(err); err == nil || got != test.down {
+				t.Errorf("%q is said to be down: %v", got, err)
+			}
+			if fake.provider.Endpoint() != directory {
+				t.Errorf("the endpoint is %s", fake.provider.Endpoint())
+			}
+		})
+	}
+}
+
+func TestAMachineThatIsBehindTakesTheLoginForOverInTime(t *testing.T) {
+	const behind = 7 * time.Minute
+	credential, err := newAzure(t, signedIn, dated(withExpiry(expiry.Add(behind)), testNow.Add(behind))).fetch(t)
+	if err != nil || !credential.ExpiresAt.Equal(expiry) {
+		t.Errorf("expires at %s, want %s (%v)", credential.ExpiresAt, expiry, err)
+	}
+}
+
 func TestRefusalsThatQuoteTokensDoNotTellThem(t *testing.T) {
 	_, err := newAzure(t, directoryRefusal(400, "invalid_request", nil, "AADSTS1: bad "+assertion), exchanged).fetch(t)
 	exchangetest.CheckError(t, err, providers.Invalid, []string{"AADSTS1: bad ***"}, secrets)

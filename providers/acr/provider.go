@@ -65,10 +65,8 @@ func (c Config) key() string {
 	return providers.HashKey(append(fields, c.ServiceAccount.Fields()...)...)
 }
 
-// Endpoint returns the registry rather than the directory service, which is
-// asked first: that one answers for every registry of a cloud, so that a
-// registry that is down, or that never was, would make all others pause.
-func (p *Provider) Endpoint() string { return p.config.Registry }
+// Endpoint returns the host of the directory service.
+func (p *Provider) Endpoint() string { return p.cloud.authority }
 
 // Registries returns the registry.
 func (p *Provider) Registries() []string { return []string{p.config.Registry} }

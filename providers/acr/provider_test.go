@@ -132,7 +132,7 @@ func TestKeyCoversEveryInput(t *testing.T) {
 
 func TestWhatIsKnownBeforeAnyExchange(t *testing.T) {
 	provider := mustNew(t, testConfig(), nil)
-	if provider.Name() != "azureContainerRegistry" || provider.Endpoint() != "example.azurecr.io" {
+	if provider.Name() != "azureContainerRegistry" || provider.Endpoint() != "login.microsoftonline.com" {
 		t.Errorf("got %s at %s", provider.Name(), provider.Endpoint())
 	}
 	if diff := cmp.Diff([]string{"example.azurecr.io"}, provider.Registries()); diff != "" {

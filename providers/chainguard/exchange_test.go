@@ -58,7 +58,36 @@ func TestTheExpiryIsChainguardsWord(t *testing.T) {
 			if err != nil || !credential.ExpiresAt.Equal(test.want) {
 				t.Errorf("got %s, %v; want %s", credential.ExpiresAt, err, test.want)
 			}
+			t.Run("by a machine that is behind", func(t *testing.T) {
+				credential, err := fetch(t, dated(exchangetest.Reply{Body: test.body}, testNow.Add(7*time.Minute)))
+				if want := test.want.Add(-7 * time.Minute); err != nil || !credential.ExpiresAt.Equal(want) {
+					t.Errorf("got %s, %v; want %s", credential.ExpiresAt, err, want)
+				}
+			})
 		})
+	}
+}
+
+func TestAHostThatIsDownIsTheEndpoint(t *testing.T) {
+	for name, test := range map[string]struct {
+		reply exchangetest.Reply
+		down  string
+	}{
+		"a server's error":          {refusal(503, 14, "try again"), "issuer.enforce.dev"},
+		"an answer that is no JSON": {exchangetest.Reply{Body: "planted"}, "issuer.enforce.dev"},
+		"too many requests":         {refusal(429, 8, "slow down"), ""},
+		"a refusal":                 {refusal(403, 7, "no"), ""},
+		"no token":                  {exchangetest.Reply{Body: `{}`}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := fetch(t, test.reply)
+			if got := providers.DownHost(err); err == nil || got != test.down {
+				t.Errorf("%q is said to be down: %v", got, err)
+			}
+		})
+	}
+	if got := mustNew(t, testConfig(), nil).Endpoint(); got != "issuer.enforce.dev" {
+		t.Errorf("the endpoint is %s", got)
 	}
 }
 

@@ -88,6 +88,7 @@ func (p *Provider) Fetch(ctx context.Context, env providers.Env) (providers.Cred
 	if err != nil {
 		return providers.Credential{}, err
 	}
+	expiresAt = exchange.LocalExpiry(answer.Header, expiresAt, p.now())
 	if err := call.CheckExpiry(answer, expiresAt, p.now(), whose); err != nil {
 		return providers.Credential{}, err
 	}

@@ -337,3 +337,43 @@ func FuzzAnAnswer(f *testing.F) {
 		}
 	})
 }
+
+func TestTheHostThatIsDownIsToldFromTheOther(t *testing.T) {
+	const sts, api = "sts.eu-central-1.amazonaws.com", "api.ecr.eu-central-1.amazonaws.com"
+	oops := awstest.HTML(503, "")
+	for name, test := range map[string]struct {
+		config         Config
+		action         string
+		reply          awstest.Reply
+		endpoint, down string
+	}{
+		"STS, which is asked first":        {withServiceAccount(testConfig()), awstest.WebIdentity, oops, sts, sts},
+		"ECR, which is asked behind it":    {withServiceAccount(testConfig()), awstest.GetToken, oops, sts, api},
+		"ECR, which alone is asked":        {testConfig(), awstest.GetToken, oops, api, api},
+		"ECR by its own word":              {testConfig(), awstest.GetToken, awstest.JSONError(500, "ServerException", "oops"), api, api},
+		"nobody, as ECR refuses":           {testConfig(), awstest.GetToken, awstest.JSONError(400, "AccessDeniedException", "no"), api, ""},
+		"nobody, as ECR is asked too much": {testConfig(), awstest.GetToken, awstest.JSONError(400, "ThrottlingException", "no"), api, ""},
+		"nobody, as a token is missing":    {testConfig(), awstest.GetToken, awstest.JSON(200, `{}`), api, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := newServer(t)
+			fake.Answer(test.action, test.reply)
+			provider := reaching(t, test.config, fake)
+			_, err := fetch(t, provider)
+			if got := providers.DownHost(err); err == nil || got != test.down || provider.Endpoint() != test.endpoint {
+				t.Errorf("%q is said to be down, and the endpoint is %s: %v", got, provider.Endpoint(), err)
+			}
+		})
+	}
+}
+
+func TestAMachineThatIsBehindTakesTheLoginForOverInTime(t *testing.T) {
+	const behind = 7 * time.Minute
+	fake := newServer(t)
+	aws := awstest.Now.Add(behind)
+	fake.Answer(awstest.GetToken, token(aws.Add(12*time.Hour)).With("Date", aws.Format(http.TimeFormat)))
+	got, err := fetch(t, reaching(t, testConfig(), fake))
+	if want := awstest.Now.Add(12*time.Hour + 250*time.Millisecond); err != nil || !got.ExpiresAt.Equal(want) {
+		t.Errorf("expires at %s, want %s (%v)", got.ExpiresAt, want, err)
+	}
+}

@@ -241,6 +241,20 @@ func TestFetchSurvivesAnSDKThatReturnsNothing(t *testing.T) {
 func TestNetworkErrorsNameTheHost(t *testing.T) {
 	_, err := fetch(t, keyConfig(), awstest.Broken{Err: errors.New(awstest.SecretKey)})
 	awstest.CheckError(t, err, providers.Transient, "ecr-public:GetAuthorizationToken at "+api+": the connection failed")
+	if got := providers.DownHost(err); got != mustNew(t, keyConfig()).Endpoint() {
+		t.Errorf("%q is said to be down", got)
+	}
+}
+
+func TestAMachineThatIsBehindTakesTheLoginForOverInTime(t *testing.T) {
+	const behind = 7 * time.Minute
+	fake := newServer(t)
+	aws := awstest.Now.Add(behind)
+	fake.Answer(awstest.GetToken, token(aws.Add(12*time.Hour)).With("Date", aws.Format(http.TimeFormat)))
+	got, err := fetch(t, keyConfig(), fake)
+	if want := awstest.Now.Add(12*time.Hour + 250*time.Millisecond); err != nil || !got.ExpiresAt.Equal(want) {
+		t.Errorf("expires at %s, want %s (%v)", got.ExpiresAt, want, err)
+	}
 }
 
 func FuzzAnAnswer(f *testing.F) {

@@ -13,7 +13,7 @@ import (
 
 // staleTexts are how Google says that a token was issued at the wrong time for
 // its clock: it takes none from the future and none that is old.
-var staleTexts = []string{"stale to sign-in", "expired", "in the future"}
+var staleTexts = []string{"stale to sign-in", "expired", "in the future", "not yet valid"}
 
 // federate exchanges a token of the ServiceAccount for a federated access
 // token. A token that Google finds stale is minted anew once.

@@ -172,6 +172,96 @@ func TestNoTokenOutlivesWhatWasAskedFor(t *testing.T) {
 	}
 }
 
+func TestAMachineThatIsBehindTakesTheLoginForOverInTime(t *testing.T) {
+	const behind = 7 * time.Minute
+	for name, test := range map[string]struct {
+		life, want time.Duration
+	}{
+		"an hour of Google's is an hour":      {time.Hour, time.Hour},
+		"a time that is short stays as short": {10 * time.Minute, 10 * time.Minute},
+		"nothing outlives what was asked for": {3 * time.Hour, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := newFakeGoogle(t)
+			fake.replies[iamHost] = []reply{impersonated(testNow.Add(behind + test.life)).dated(testNow.Add(behind))}
+			got, err := newProvider(t, fake, impersonating()).Fetch(t.Context(), env(testNow, nil))
+			if err != nil || !got.ExpiresAt.Equal(testNow.Add(test.want)) {
+				t.Errorf("expires at %s, want %s (%v)", got.ExpiresAt, testNow.Add(test.want), err)
+			}
+		})
+	}
+}
+
+// An answer that counts the seconds needs no clock but ours.
+func TestALifeInSecondsCountsByThisMachinesClock(t *testing.T) {
+	fake := newFakeGoogle(t)
+	fake.replies[stsHost] = []reply{federated().dated(testNow.Add(7 * time.Minute))}
+	got, err := newProvider(t, fake, direct()).Fetch(t.Context(), env(testNow, nil))
+	if want := testNow.Add(3599 * time.Second); err != nil || !got.ExpiresAt.Equal(want) {
+		t.Errorf("expires at %s, want %s (%v)", got.ExpiresAt, want, err)
+	}
+}
+
+func TestTheHostThatIsDownIsToldFromTheOther(t *testing.T) {
+	page := reply{status: 502, header: map[string]string{"Content-Type": "text/html"}, body: "<html>"}
+	for name, test := range map[string]struct {
+		host  string
+		reply reply
+		down  string
+	}{
+		"the exchange fails":                      {stsHost, oauthError(503, "internal_failure", "oops"), stsHost},
+		"a gateway answers in its place":          {stsHost, page, stsHost},
+		"its answer can't be read":                {stsHost, reply{status: 200, body: "planted"}, stsHost},
+		"it asks for fewer requests":              {stsHost, oauthError(429, "rate_limited", "slow down"), ""},
+		"it can't reach the issuer":               {stsHost, oauthError(400, "invalid_grant", "Error connecting to the given credential's issuer."), ""},
+		"it refuses":                              {stsHost, oauthError(400, "invalid_target", "no"), ""},
+		"its answer holds no token":               {stsHost, reply{status: 200, body: `{"expires_in":3599}`}, ""},
+		"its answer holds no expiry":              {stsHost, reply{status: 200, body: `{"access_token":"planted"}`}, ""},
+		"the impersonation fails":                 {iamHost, rpcError(503, "UNAVAILABLE", "", "oops"), iamHost},
+		"a gateway answers in its place as well":  {iamHost, page, iamHost},
+		"its answer can't be read either":         {iamHost, reply{status: 200, body: "planted"}, iamHost},
+		"it asks for fewer requests as well":      {iamHost, rpcError(429, "RESOURCE_EXHAUSTED", "", "slow down"), ""},
+		"it refuses as well":                      {iamHost, rpcError(403, "PERMISSION_DENIED", "", "no"), ""},
+		"its answer holds neither token nor time": {iamHost, reply{status: 200, body: `{}`}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := newFakeGoogle(t)
+			fake.replies[test.host] = []reply{test.reply}
+			provider := newProvider(t, fake, impersonating())
+			_, err := provider.Fetch(t.Context(), env(testNow, nil))
+			if got := failed(t, err).Down; got != test.down {
+				t.Errorf("%q is said to be down: %v", got, err)
+			}
+			if provider.Endpoint() != stsHost {
+				t.Errorf("the endpoint is %s", provider.Endpoint())
+			}
+		})
+	}
+	for _, host := range []string{stsHost, iamHost} {
+		t.Run("no connection to "+host, func(t *testing.T) {
+			provider := newProvider(t, newFakeGoogle(t), impersonating())
+			provider.client.Transport = &unreachable{provider.client.Transport, host}
+			_, err := provider.Fetch(t.Context(), env(testNow, nil))
+			if got := failed(t, err).Down; got != host {
+				t.Errorf("%q is said to be down: %v", got, err)
+			}
+		})
+	}
+}
+
+// unreachable is a network on which one host is missing.
+type unreachable struct {
+	http.RoundTripper
+	host string
+}
+
+func (u *unreachable) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.URL.Host == u.host {
+		return nil, errors.New("no route")
+	}
+	return u.RoundTripper.RoundTrip(request)
+}
+
 const staleText = "ID Token issued at 1795262400 is stale to sign-in."
 
 func TestAStaleTokenIsMintedAnewOnce(t *testing.T) {
@@ -196,6 +286,11 @@ func TestATokenThatStaysStaleIsAMatterOfClocks(t *testing.T) {
 		"with the difference, if Google tells the time": {
 			testNow.Add(5 * time.Minute), oauthError(400, "invalid_grant", staleText).dated(testNow),
 			"token exchange at sts.googleapis.com: invalid_grant: " + staleText +
+				"; this cluster's clock is 5m0s ahead of Google's: set it right",
+		},
+		"of a token from the future as well": {
+			testNow.Add(5 * time.Minute), oauthError(400, "invalid_grant", "ID Token issued at 1795262700 is not yet valid.").dated(testNow),
+			"token exchange at sts.googleapis.com: invalid_grant: ID Token issued at 1795262700 is not yet valid." +
 				"; this cluster's clock is 5m0s ahead of Google's: set it right",
 		},
 		"without it, if Google doesn't": {

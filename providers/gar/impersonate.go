@@ -85,10 +85,10 @@ func (f fetch) notImpersonated(ctx context.Context, c exchange.Call, answer exch
 func (f fetch) readImpersonation(c exchange.Call, answer exchange.Answer, read *credentialspb.GenerateAccessTokenResponse, asked time.Time) (accessToken, error) {
 	token := accessToken{value: read.GetAccessToken()}
 	if expires := read.GetExpireTime(); expires.CheckValid() == nil {
-		token.expiresAt = expires.AsTime()
+		token.expiresAt = exchange.LocalExpiry(answer.Header, expires.AsTime(), f.now())
 	}
-	// The time is by Google's clock: were ours behind, the token would seem to
-	// outlive what was asked for.
+	// Where Google doesn't tell the time, ours may be behind, so that the token
+	// would seem to outlive what was asked for.
 	if latest := asked.Add(lifetime); token.expiresAt.After(latest) {
 		token.expiresAt = latest
 	}

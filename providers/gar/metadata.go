@@ -25,6 +25,15 @@ const (
 // ownToken returns a token of the operator's own identity: that of its
 // ServiceAccount in GKE, or of the machine.
 func (f fetch) ownToken(ctx context.Context) (accessToken, error) {
+	token, err := f.askMetadata(ctx)
+	var failure *providers.Error
+	if errors.As(err, &failure) && failure.Down != "" {
+		failure.Down = f.Endpoint() // messages have a name for it
+	}
+	return token, err
+}
+
+func (f fetch) askMetadata(ctx context.Context) (accessToken, error) {
 	c := exchange.Call{Action: "asking for the operator's own token", Host: "the metadata server"}
 	if err := f.checkOwnUniverse(ctx, c); err != nil {
 		return accessToken{}, err

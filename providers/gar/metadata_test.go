@@ -157,6 +157,29 @@ func TestTheMetadataServerIsOfNoHelp(t *testing.T) {
 	}
 }
 
+func TestAMetadataServerThatIsDownIsTheEndpoint(t *testing.T) {
+	for name, test := range map[string]struct {
+		metadata map[string]reply
+		down     bool
+	}{
+		"it fails":                 {map[string]reply{ownToken: {status: 500, body: "oops"}}, true},
+		"its answer can't be read": {map[string]reply{ownToken: {status: 200, body: "planted"}}, true},
+		"it refuses":               {map[string]reply{ownToken: {status: 403, body: "no"}}, false},
+		"it has no identity":       {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			serveMetadata(t, test.metadata)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			provider := newProvider(t, newFakeGoogle(t), own())
+			_, err := provider.Fetch(ctx, noTokens)
+			if got := failed(t, err).Down; (got == provider.Endpoint()) != test.down || !test.down && got != "" {
+				t.Errorf("%q is said to be down: %v", got, err)
+			}
+		})
+	}
+}
+
 func TestThereIsNoMetadataServer(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	t.Setenv("GCE_METADATA_HOST", strings.TrimPrefix(server.URL, "http://"))
@@ -164,7 +187,7 @@ func TestThereIsNoMetadataServer(t *testing.T) {
 	_, err := newProvider(t, newFakeGoogle(t), own()).Fetch(t.Context(), noTokens)
 	want := atMetadata + "could not be reached: connection refused; check HTTPS_PROXY and network policies; " +
 		"the operator has an identity of its own only in Google Cloud, where it must reach 169.254.169.254"
-	if failure := failed(t, err); failure.Class != providers.Transient || failure.Message != want {
-		t.Errorf("got  %s: %s\nwant %s", failure.Class, failure.Message, want)
+	if failure := failed(t, err); failure.Class != providers.Transient || failure.Message != want || failure.Down != "169.254.169.254:80" {
+		t.Errorf("got  %s: %s, %q down\nwant %s", failure.Class, failure.Message, failure.Down, want)
 	}
 }

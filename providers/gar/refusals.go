@@ -118,7 +118,7 @@ func (f fetch) impersonationVerdicts() []verdict {
 	account := f.config.GoogleServiceAccount
 	return []verdict{
 		{"SERVICE_DISABLED", "", providers.Denied, "enable iamcredentials.googleapis.com in the project that is named"},
-		{"", "iam.serviceAccounts.getAccessToken", providers.Denied, f.missingRole()},
+		{"IAM_PERMISSION_DENIED", "", providers.Denied, f.missingRole()},
 		{"PERMISSION_DENIED", "", providers.Denied, f.missingRole()},
 		{"NOT_FOUND", "", providers.Invalid, "check that the Google service account " + account + " exists"},
 		{"INVALID_ARGUMENT", "", providers.Invalid, "check googleServiceAccount and delegates"},
@@ -128,13 +128,17 @@ func (f fetch) impersonationVerdicts() []verdict {
 // missingRole says which role to grant on each account on the way.
 func (f fetch) missingRole() string {
 	chain := append(append([]string{}, f.config.Delegates...), f.config.GoogleServiceAccount)
+	const creator = "roles/iam.serviceAccountTokenCreator"
 	role, who := "roles/iam.workloadIdentityUser", f.pool.member()
-	if f.config.Ambient {
-		role, who = "roles/iam.serviceAccountTokenCreator", "the operator's own Google identity"
+	switch {
+	case f.config.Ambient:
+		role, who = creator, "the operator's own Google identity"
+	case len(f.config.Delegates) > 0:
+		role = creator // the other lacks iam.serviceAccounts.implicitDelegation
 	}
 	hint := fmt.Sprintf("grant %s on %s to %s", role, chain[0], who)
 	for i, account := range chain[1:] {
-		hint += fmt.Sprintf(", roles/iam.serviceAccountTokenCreator on %s to %s", account, chain[i])
+		hint += fmt.Sprintf(", %s on %s to %s", creator, account, chain[i])
 	}
 	return hint
 }

@@ -234,9 +234,17 @@ func TestRefusalsByTheImpersonation(t *testing.T) {
 				c.Delegates = []string{"one@p.iam.gserviceaccount.com", "two@p.iam.gserviceaccount.com"}
 			},
 			permission, providers.Denied,
-			"IAM_PERMISSION_DENIED: " + denied + "; grant roles/iam.workloadIdentityUser on one@p.iam.gserviceaccount.com to " + testMember +
+			"IAM_PERMISSION_DENIED: " + denied + "; grant roles/iam.serviceAccountTokenCreator on one@p.iam.gserviceaccount.com to " + testMember +
 				", roles/iam.serviceAccountTokenCreator on two@p.iam.gserviceaccount.com to one@p.iam.gserviceaccount.com" +
 				", roles/iam.serviceAccountTokenCreator on " + testEmail + " to two@p.iam.gserviceaccount.com",
+		},
+		"a missing role to act through another": {
+			func(c *Config) { c.Delegates = []string{"one@p.iam.gserviceaccount.com"} },
+			rpcError(403, "PERMISSION_DENIED", "IAM_PERMISSION_DENIED", "Permission 'iam.serviceAccounts.implicitDelegation' denied on resource (or it may not exist)."),
+			providers.Denied,
+			"IAM_PERMISSION_DENIED: Permission 'iam.serviceAccounts.implicitDelegation' denied on resource (or it may not exist).; " +
+				"grant roles/iam.serviceAccountTokenCreator on one@p.iam.gserviceaccount.com to " + testMember +
+				", roles/iam.serviceAccountTokenCreator on " + testEmail + " to one@p.iam.gserviceaccount.com",
 		},
 		"a missing role of a GKE cluster's ServiceAccount": {
 			func(c *Config) { c.WorkloadIdentityProvider, c.GKECluster = "", testCluster },

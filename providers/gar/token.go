@@ -27,7 +27,9 @@ func (f fetch) readToken(c exchange.Call, answer exchange.Answer, asked time.Tim
 		ExpiresIn   float64 `json:"expires_in"`
 	}
 	if json.Unmarshal(answer.Body, &body) != nil {
-		return accessToken{}, c.Errorf(providers.Transient, "the answer is not a token in JSON; a proxy in between?")
+		failure := c.Errorf(providers.Transient, "the answer is not a token in JSON; a proxy in between?")
+		failure.Down = c.Host
+		return accessToken{}, failure
 	}
 	token := accessToken{value: body.AccessToken}
 	// What is less than a second is over when it is read.

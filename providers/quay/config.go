@@ -1,8 +1,8 @@
 package quay
 
 import (
-	"crypto/x509"
 	"fmt"
+	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
@@ -59,9 +59,9 @@ func (c Config) complete() Config {
 	return c
 }
 
-// validate returns the authorities that a complete Config names, nil for the
-// system's, or all problems at once.
-func (c Config) validate() (*x509.CertPool, error) {
+// validate returns the client that trusts the authorities of a complete Config,
+// or all problems at once.
+func (c Config) validate() (*http.Client, error) {
 	var problems exchange.Problems
 	if !isAuthority(c.Registry) {
 		problems.Notef("registry must be <host>[:<port>] as in the images' names, in lower case, not %s", exchange.Shown(c.Registry))
@@ -71,14 +71,11 @@ func (c Config) validate() (*x509.CertPool, error) {
 	}
 	problems.Account(c.ServiceAccount)
 	problems.Audience(c.Audience)
-	var roots *x509.CertPool
-	if c.CABundle != "" {
-		var err error
-		if roots, err = exchange.ParseRoots(c.CABundle); err != nil {
-			problems.Notef("caBundle: %s", err)
-		}
+	trusting, err := exchange.ClientTrusting(c.CABundle)
+	if err != nil {
+		problems.Notef("caBundle: %s", err)
 	}
-	return roots, problems.Err()
+	return trusting, problems.Err()
 }
 
 // isAuthority tells a host, with or without a port, that image names can begin

@@ -60,11 +60,10 @@ func containsAny(text string, parts []string) bool {
 // unanswered adds to a request's error what can be done about it here.
 func (p *Provider) unanswered(err error) error {
 	var certificate *tls.CertificateVerificationError
-	if !errors.As(err, &certificate) {
-		return err
+	var failure *providers.Error
+	if errors.As(err, &certificate) && errors.As(err, &failure) {
+		failure.Message = p.call().String() +
+			": the certificate is not trusted; let caBundle hold the CA that signed it, which may be that of a proxy"
 	}
-	failure := p.call().Errorf(providers.Transient,
-		"the certificate is not trusted; let caBundle hold the CA that signed it, which may be that of a proxy")
-	failure.Cause = err
-	return failure
+	return err
 }

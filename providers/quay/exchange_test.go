@@ -179,6 +179,56 @@ func TestACertificateThatNobodyTrustsLeadsToTheBundle(t *testing.T) {
 	}
 }
 
+func TestAHostThatIsDownIsTheEndpoint(t *testing.T) {
+	for name, test := range map[string]struct {
+		reply exchangetest.Reply
+		down  bool
+	}{
+		"a server's error":          {refusal(500, "oops"), true},
+		"a gateway's page":          {page(502), true},
+		"an answer that is no JSON": {exchangetest.Reply{Body: "planted"}, true},
+		"too many requests":         {page(429), false},
+		"a refusal":                 {refusal(401, "Invalid robot"), false},
+		"no token":                  {exchangetest.Reply{Body: `{}`}, false},
+		"no word of the expiry":     {exchangetest.Reply{Body: `{"token":"e30.e30.x"}`}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			service := exchangetest.NewService(t, func(exchangetest.Request) exchangetest.Reply { return test.reply })
+			checkDown(t, service.Client(), test.down)
+		})
+	}
+	t.Run("a certificate that nobody trusts", func(t *testing.T) {
+		service := exchangetest.NewService(t, func(exchangetest.Request) exchangetest.Reply { return good })
+		client := service.Client()
+		client.Transport.(*http.Transport).TLSClientConfig.RootCAs = x509.NewCertPool()
+		checkDown(t, client, true)
+	})
+}
+
+// checkDown fetches from a registry whose name holds the usual port.
+func checkDown(t *testing.T, client *http.Client, down bool) {
+	t.Helper()
+	config := testConfig()
+	config.Registry, config.Audience = "quay.example.com:443", "quay.io"
+	provider := mustNew(t, config, client)
+	minted := 0
+	_, err := provider.Fetch(t.Context(), minting(t, &minted))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if got := providers.DownHost(err); (got == provider.Endpoint()) != down || !down && got != "" {
+		t.Errorf("%q is said to be down: %v", got, err)
+	}
+}
+
+func TestAMachineThatIsBehindTakesTheLoginForOverInTime(t *testing.T) {
+	const behind = 7 * time.Minute
+	credential, err := fetch(t, dated(exchangetest.Reply{Body: `{"token":"` + withExpiry(expiry.Add(behind)) + `"}`}, testNow.Add(behind)))
+	if err != nil || !credential.ExpiresAt.Equal(expiry) {
+		t.Errorf("expires at %s, want %s (%v)", credential.ExpiresAt, expiry, err)
+	}
+}
+
 func TestFetchEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	released := make(chan struct{})

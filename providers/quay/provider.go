@@ -31,19 +31,15 @@ var _ providers.Provider = (*Provider)(nil)
 // Provider. The error is of class Invalid and names everything that is wrong.
 //
 // The client carries the exchanges, and it trusts whom it trusts; nil stands
-// for the process's shared one, or for one that trusts the CABundle too.
+// for the process's one that trusts the CABundle too.
 func New(config Config, client *http.Client) (*Provider, error) {
 	config = config.complete()
-	roots, err := config.validate()
+	trusting, err := config.validate()
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case client != nil:
-	case roots != nil:
-		client = exchange.NewClient(roots)
-	default:
-		client = exchange.Shared()
+	if client == nil {
+		client = trusting
 	}
 	return &Provider{config: config, key: config.key(), client: client, now: time.Now}, nil
 }
@@ -87,6 +83,7 @@ func (p *Provider) Fetch(ctx context.Context, env providers.Env) (providers.Cred
 	if err != nil {
 		return providers.Credential{}, err
 	}
+	expiresAt = exchange.LocalExpiry(answer.Header, expiresAt, p.now())
 	if err := p.call().CheckExpiry(answer, expiresAt, p.now(), whose); err != nil {
 		return providers.Credential{}, err
 	}

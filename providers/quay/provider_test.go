@@ -135,7 +135,12 @@ func TestTheClientTrustsTheBundle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport, ok := mustNew(t, config, nil).client.Transport.(*http.Transport)
+	trusting := mustNew(t, config, nil).client
+	config.Robot += "2"
+	if mustNew(t, config, nil).client != trusting {
+		t.Error("two providers with one bundle have a client each")
+	}
+	transport, ok := trusting.Transport.(*http.Transport)
 	if !ok || !transport.TLSClientConfig.RootCAs.Equal(roots) {
 		t.Error("with a bundle: the client doesn't trust it")
 	}

@@ -156,11 +156,20 @@ func tokenExchange(from *v1alpha1.TokenExchangeSource, secret *corev1.Secret, ac
 	return orError(tokenexchange.New(config, nil))
 }
 
-// valueOf returns the value of a Secret's key.
+// valueOf returns the value of a Secret's key. A Secret of another type than
+// that for clients' secrets is there for another purpose, and must not be sent
+// to wherever an entry says.
 func valueOf(secret *corev1.Secret, ref v1alpha1.SecretKeyReference) (string, error) {
 	name := fmt.Sprintf("Secret %s/%s", ref.Namespace, ref.Name)
 	if secret == nil {
 		return "", providers.Errorf(providers.Invalid, "clientAuthentication.secret: %s is not there", name)
+	}
+	if secret.Type != v1alpha1.SecretTypeClientSecret {
+		return "", providers.Errorf(providers.Invalid,
+			"clientAuthentication.secret: %s is of type %q, but a client's secret is only taken from a Secret of type %s: "+
+				"delete it and create it again, as a type can't be changed, or create another one: "+
+				"kubectl create secret generic %s --namespace %s --type=%s --from-literal=%s=…",
+			name, secret.Type, v1alpha1.SecretTypeClientSecret, ref.Name, ref.Namespace, v1alpha1.SecretTypeClientSecret, ref.Key)
 	}
 	value, found := secret.Data[ref.Key]
 	if !found {

@@ -29,7 +29,7 @@ func account(uid types.UID) *corev1.ServiceAccount {
 }
 
 func clientSecret(data map[string]string) *corev1.Secret {
-	return secret(corev1.SecretTypeOpaque, data)
+	return secret(v1alpha1.SecretTypeClientSecret, data)
 }
 
 // federated are entries that exchange a ServiceAccount's token, by what the
@@ -167,9 +167,15 @@ func TestEntriesAreRefused(t *testing.T) {
 	}{
 		"a client's secret under another key": {withSecret, clientSecret(map[string]string{"password": planted}), `clientAuthentication.secret: Secret registry-access/idp has no key "secret"`},
 		"a client's secret that is not there": {withSecret, nil, "clientAuthentication.secret: Secret registry-access/idp is not there"},
-		"nothing at all":                      {v1alpha1.CredentialSource{}, nil, "names neither a Secret nor a provider"},
-		"a host that only looks like ECR":     {evil, nil, "evil.example"},
-		"a role of another partition":         {farRole, nil, "partition"},
+		"a Secret that is there for another purpose": {withSecret, secret(corev1.SecretTypeServiceAccountToken, map[string]string{"secret": planted}),
+			`clientAuthentication.secret: Secret registry-access/idp is of type "kubernetes.io/service-account-token", but a client's secret is only taken from a Secret of type images.banzaicloud.io/client-secret: ` +
+				"delete it and create it again, as a type can't be changed, or create another one: " +
+				"kubectl create secret generic idp --namespace registry-access --type=images.banzaicloud.io/client-secret --from-literal=secret=…"},
+		"a Secret of the usual type":      {withSecret, secret(corev1.SecretTypeOpaque, map[string]string{"secret": planted}), `is of type "Opaque", but`},
+		"a Secret of no type":             {withSecret, secret("", map[string]string{"secret": planted}), `is of type "", but`},
+		"nothing at all":                  {v1alpha1.CredentialSource{}, nil, "names neither a Secret nor a provider"},
+		"a host that only looks like ECR": {evil, nil, "evil.example"},
+		"a role of another partition":     {farRole, nil, "partition"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -180,6 +186,9 @@ func TestEntriesAreRefused(t *testing.T) {
 			}
 			if source.Provider != nil {
 				t.Error("there is a provider all the same")
+			}
+			if err != nil && strings.Contains(err.Error(), planted) {
+				t.Errorf("%q tells the secret", err)
 			}
 		})
 	}

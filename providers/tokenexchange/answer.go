@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/imagepullsecrets/operator/internal/dockerconfig"
 	"github.com/imagepullsecrets/operator/internal/exchange"
@@ -26,12 +28,15 @@ func (r run) read(answer exchange.Answer) (providers.Credential, error) {
 	if unreadable != nil {
 		return providers.Credential{}, r.call.Unreadable(answer.Status, answer.Header, unreadable)
 	}
-	credential, err := r.config.credential(members, r.started)
+	credential, err := r.config.credential(members, answer.Header, r.started)
 	if err != nil {
 		if refusal, _ := members.text("error"); refusal != "" {
 			return providers.Credential{}, r.refused(answer, members, nil)
 		}
 		return providers.Credential{}, r.call.Errorf(providers.Transient, "the answer %s%s", err, r.names(members))
+	}
+	if err := r.call.CheckToken(credential.Login.Password); err != nil {
+		return providers.Credential{}, err
 	}
 	if !credential.ExpiresAt.After(r.now()) {
 		return providers.Credential{}, r.expired(answer, credential.ExpiresAt)
@@ -67,19 +72,17 @@ func (r run) names(members object) string {
 	return " (its members: " + strings.Join(names, ", ") + ")"
 }
 
-// credential reads an answer that arrived for a request sent at started.
+// credential reads an answer that came with a header for a request sent at
+// started. Whether its token is fit for a password is still to be checked.
 // Errors follow "the answer" in a message and quote nothing of it.
-func (c Config) credential(answer object, started time.Time) (providers.Credential, error) {
+func (c Config) credential(answer object, header http.Header, started time.Time) (providers.Credential, error) {
 	token, found := answer.text(c.Fields.Token)
-	switch {
-	case !found || token == "":
+	if !found || token == "" {
 		return providers.Credential{}, fmt.Errorf("holds no text at %s; set fields.token to where the token is", c.Fields.Token)
-	case strings.ContainsFunc(token, notVisible):
-		return providers.Credential{}, fmt.Errorf("holds at %s (fields.token) characters that no token has", c.Fields.Token)
 	}
 	// The token need not be a JWT; one that is says what the answer may not.
 	claims, notJWT := exchange.ParseClaims(token)
-	expiresAt, err := c.expiry(answer, claims, started)
+	expiresAt, err := c.expiry(answer, header, claims, started)
 	if err != nil {
 		return providers.Credential{}, err
 	}
@@ -93,15 +96,15 @@ func (c Config) credential(answer object, started time.Time) (providers.Credenti
 	}, nil
 }
 
-// expiry returns when the token ends: by the answer's word, or else by the
-// token's own.
-func (c Config) expiry(answer object, claims exchange.Claims, started time.Time) (time.Time, error) {
+// expiry returns when the token ends, by this machine's clock: by the answer's
+// word, or else by the token's own.
+func (c Config) expiry(answer object, header http.Header, claims exchange.Claims, started time.Time) (time.Time, error) {
 	if value, found := answer.lookup(c.Fields.ExpiresAt); found {
 		at, ok := parseTime(value)
 		if !ok {
 			return time.Time{}, fmt.Errorf("holds at %s (fields.expiresAt) neither a time of RFC 3339 nor Unix seconds", c.Fields.ExpiresAt)
 		}
-		return at, nil
+		return exchange.LocalExpiry(header, at, started), nil
 	}
 	if value, found := answer.lookup(c.Fields.ExpiresIn); found {
 		lifetime, ok := parseLifetime(value)
@@ -115,7 +118,7 @@ func (c Config) expiry(answer object, claims exchange.Claims, started time.Time)
 			"does not say when its token ends: nothing is at %s, and the token is no JWT with an exp; set fields.expiresIn or fields.expiresAt",
 			c.Fields.ExpiresIn)
 	}
-	return claims.ExpiresAt, nil
+	return exchange.LocalExpiry(header, claims.ExpiresAt, started), nil
 }
 
 // username returns the login's user: as configured, or else by the answer's
@@ -136,6 +139,8 @@ func (c Config) username(answer object, claims exchange.Claims, notJWT error) (s
 		return "", fmt.Errorf("holds no user %s; set username or fields.username", where)
 	case strings.Contains(username, ":") || strings.ContainsFunc(username, unprintable):
 		return "", fmt.Errorf("holds a user %s that has a colon or a character that can't be printed; set username", where)
+	case utf8.RuneCountInString(username) > maxUsername:
+		return "", fmt.Errorf("holds a user %s that is longer than %d characters; set username", where, maxUsername)
 	}
 	return username, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/imagepullsecrets/operator/internal/dockerconfig"
+	"github.com/imagepullsecrets/operator/internal/exchange"
 	"github.com/imagepullsecrets/operator/providers"
 )
 
@@ -44,8 +45,6 @@ func TestCredential(t *testing.T) {
 		"a token that is an object":          {body: `{"access_token":{}}`, err: "holds no text at access_token"},
 		"a token in a list":                  {body: `{"a":[{"b":"opaque"}]}`, fields: Fields{Token: "a.b"}, err: "holds no text at a.b"},
 		"a token beneath a text":             {body: `{"a":"b"}`, fields: Fields{Token: "a.b"}, err: "holds no text at a.b"},
-		"a token on two lines":               {body: `{"access_token":"a\nb"}`, err: "characters that no token has"},
-		"a token that is not ASCII":          {body: `{"access_token":"é"}`, err: "characters that no token has"},
 		"no end at all":                      {body: `{"access_token":"opaque"}`, err: "does not say when its token ends: nothing is at expires_in, and the token is no JWT with an exp; set fields.expiresIn"},
 		"a JWT without an end":               {body: `{"access_token":"` + jwt(map[string]any{"sub": "x"}) + `"}`, err: "does not say when its token ends"},
 		"a JWT whose end is a text":          {body: `{"access_token":"` + jwt(map[string]any{"exp": "soon"}) + `"}`, err: "does not say when its token ends"},
@@ -63,6 +62,9 @@ func TestCredential(t *testing.T) {
 		"a JWT without a sub":                {body: `{"access_token":"` + jwt(map[string]any{"exp": unix}) + `"}`, err: "holds no user at the end of its token's sub; set username"},
 		"a sub with a colon":                 {body: `{"access_token":"` + jwt(map[string]any{"sub": "system:serviceaccount:a:b", "exp": unix}) + `"}`, err: "holds a user at the end of its token's sub that has a colon"},
 		"no user where it is to be":          {body: `{"access_token":"` + token + `"}`, fields: Fields{Username: "user"}, err: "holds no user at user (fields.username)"},
+		"a user of 255 letters":              {body: `{"access_token":"` + token + `","user":"` + strings.Repeat("é", 255) + `"}`, fields: Fields{Username: "user"}, wantUser: strings.Repeat("é", 255), wantIn: "2h0m0s"},
+		"a user of one more":                 {body: `{"access_token":"` + token + `","user":"` + strings.Repeat("é", 256) + `"}`, fields: Fields{Username: "user"}, err: "holds a user at user (fields.username) that is longer than 255 characters; set username"},
+		"a sub that is longer":               {body: `{"access_token":"` + jwt(map[string]any{"sub": strings.Repeat("x", 256), "exp": unix}) + `"}`, err: "holds a user at the end of its token's sub that is longer than 255 characters"},
 		"a user that is an object":           {body: `{"access_token":"` + token + `","user":{}}`, fields: Fields{Username: "user"}, err: "holds no user at user (fields.username)"},
 		"a user with a control character":    {body: `{"access_token":"` + token + `","user":"a\u0000b"}`, fields: Fields{Username: "user"}, err: "a character that can't be printed"},
 		"a user with half of a surrogate":    {body: `{"access_token":"` + token + `","user":"a\ud800b"}`, fields: Fields{Username: "user"}, err: "a character that can't be printed"},
@@ -75,7 +77,7 @@ func TestCredential(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := config.credential(answer, testNow)
+			got, err := config.credential(answer, nil, testNow)
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) || got != (providers.Credential{}) {
 					t.Errorf("got %v, %v; want %q", got, err, test.err)
@@ -91,6 +93,26 @@ func TestCredential(t *testing.T) {
 			}
 			if in := got.ExpiresAt.Sub(testNow).String(); in != test.wantIn {
 				t.Errorf("good for %s, want %s", in, test.wantIn)
+			}
+		})
+	}
+}
+
+func TestAMachineThatIsBehindTakesTheLoginForOverInTime(t *testing.T) {
+	const behind = 7 * time.Minute
+	theirs := testNow.Add(behind)
+	for name, body := range map[string]string{
+		"by a time in the answer": `{"access_token":"planted","at":"` + theirs.Add(time.Hour).Format(time.RFC3339) + `"}`,
+		"by a time in the token":  `{"access_token":"` + jwt(map[string]any{"exp": theirs.Add(time.Hour).Unix()}) + `"}`,
+		"by seconds, as they are": `{"access_token":"planted","expires_in":3600}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := testConfig()
+			config.Fields.ExpiresAt = "at"
+			server := newServer(t, answerOf(200, body).with("Date", theirs.Format(http.TimeFormat)))
+			got, err := fetch(t, newProvider(t, config, server))
+			if err != nil || !got.ExpiresAt.Equal(testNow.Add(time.Hour)) {
+				t.Errorf("expires at %s (%v)", got.ExpiresAt, err)
 			}
 		})
 	}
@@ -150,6 +172,10 @@ func TestAnswersThatHoldNoLoginSayWhatToDo(t *testing.T) {
 		"a text":                      {reply{200, map[string]string{"Content-Type": "text/plain"}, "planted"}, providers.Transient, []string{"answered 200 OK with text/plain that can't be read"}},
 		"a web page":                  {good().with("Content-Type", "text/html"), providers.Transient, []string{"with text/html instead of data; a proxy in between?"}},
 		"a redirect":                  {answerOf(302, "").with("Location", "https://evil.example.com/"), providers.Transient, []string{"redirect (302 Found), which is not followed"}},
+		"a token on two lines":        {answerOf(200, `{"access_token":"planted\nplanted","expires_in":60}`), providers.Transient, []string{"the answer's token holds characters that no token has"}},
+		"a token of two words":        {answerOf(200, `{"access_token":"planted planted","expires_in":60}`), providers.Transient, []string{"the answer's token holds characters that no token has"}},
+		"a token that is not ASCII":   {answerOf(200, `{"access_token":"planté","expires_in":60}`), providers.Transient, []string{"the answer's token holds characters that no token has"}},
+		"a token of 64 KiB and more":  {answerOf(200, `{"access_token":"`+strings.Repeat("x", 64<<10+1)+`","expires_in":60}`), providers.Transient, []string{"the answer's token is longer than 65536 bytes"}},
 		"more than a megabyte":        {answerOf(200, `{"access_token":"`+strings.Repeat("planted", 1<<18)+`"}`), providers.Transient, []string{"is longer than 1048576 bytes"}},
 		"very deep nesting":           {answerOf(200, strings.Repeat(`{"a":`, 20000)+"1"+strings.Repeat("}", 20000)), providers.Transient, []string{"can't be read"}},
 		"an end that is past": {
@@ -200,16 +226,19 @@ func FuzzCredential(f *testing.F) {
 			}
 			return
 		}
-		got, err := Config{Fields: Fields{Token: token, ExpiresAt: at, Username: username}}.withDefaults().credential(answer, testNow)
+		got, err := Config{Fields: Fields{Token: token, ExpiresAt: at, Username: username}}.withDefaults().credential(answer, nil, testNow)
 		if err != nil {
 			if got != (providers.Credential{}) {
 				t.Error("an error and a credential")
 			}
 			return
 		}
+		if (exchange.Call{}).CheckToken(got.Login.Password) != nil {
+			return
+		}
 		// What is given out works in a dockerconfigjson and ends at a time
 		// that can be stored.
-		if got.Login.Username == "" || got.Login.Password == "" || strings.Contains(got.Login.Username, ":") {
+		if got.Login.Username == "" || got.Login.Password == "" || strings.Contains(got.Login.Username, ":") || len([]rune(got.Login.Username)) > 255 {
 			t.Errorf("got user %q, password %q", got.Login.Username, got.Login.Password)
 		}
 		logins := dockerconfig.Logins{"a.example.com": got.Login}

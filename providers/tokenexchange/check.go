@@ -1,9 +1,9 @@
 package tokenexchange
 
 import (
-	"crypto/x509"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -34,26 +34,24 @@ var (
 	pathPattern  = regexp.MustCompile(`^[^\s.]+(\.[^\s.]+)*$`)
 )
 
-// check returns the endpoint's host and the authorities to trust, nil for the
-// system's, of a configuration with its defaults. The error names all problems
-// at once, so that one edit is enough. It quotes no value that may be a secret
-// in the wrong place.
-func (c Config) check() (host string, roots *x509.CertPool, err error) {
+// check returns the endpoint's host, and the client that trusts its
+// authorities, of a configuration with its defaults. The error names all
+// problems at once, so that one edit is enough. It quotes no value that may be
+// a secret in the wrong place.
+func (c Config) check() (host string, trusting *http.Client, err error) {
 	host, problems := checkEndpoint(c.Endpoint)
 	problems = slices.Concat(problems, checkRegistries(c.Registries), c.checkTexts(), c.checkScopes(),
 		c.checkParameters(), c.checkClient(), c.checkUsername(), c.checkFields())
 	if c.Format != Form && c.Format != JSON {
 		problems = append(problems, "format must be Form or JSON")
 	}
-	if c.CABundle != "" {
-		if roots, err = exchange.ParseRoots(c.CABundle); err != nil {
-			problems = append(problems, "caBundle: "+err.Error())
-		}
+	if trusting, err = exchange.ClientTrusting(c.CABundle); err != nil {
+		problems = append(problems, "caBundle: "+err.Error())
 	}
 	if len(problems) > 0 {
 		return "", nil, providers.Errorf(providers.Invalid, "%s", strings.Join(problems, "; "))
 	}
-	return host, roots, nil
+	return host, trusting, nil
 }
 
 // checkEndpoint returns an endpoint's host as Provider.Endpoint does.
@@ -246,11 +244,18 @@ func (c Config) checkClient() []string {
 // secrets and access tokens are made.
 func notVisible(r rune) bool { return r < ' ' || r > '~' }
 
+// maxUsername is how many characters a login's user may have.
+const maxUsername = 255
+
 func (c Config) checkUsername() []string {
-	if strings.Contains(c.Username, ":") {
+	switch {
+	case strings.Contains(c.Username, ":"):
 		return []string{"username must not contain a colon, at which a login is split"}
+	case utf8.RuneCountInString(c.Username) > maxUsername:
+		return []string{fmt.Sprintf("username is longer than %d characters", maxUsername)}
+	default:
+		return nil
 	}
-	return nil
 }
 
 func (c Config) checkFields() []string {

@@ -64,6 +64,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		"a client's id twice":               {func(c *Config) { *c = withClient(*c, Post); c.Parameters = map[string]string{"client_id": "x"} }, []string{"parameters must not hold client_id: set clientAuthentication.clientID"}},
 		"a CA bundle that is none":          {func(c *Config) { c.CABundle = "planted" }, []string{"caBundle: holds no certificate in PEM form"}},
 		"a user with a colon":               {func(c *Config) { c.Username = "a:b" }, []string{"username must not contain a colon"}},
+		"a user of too many letters":        {func(c *Config) { c.Username = strings.Repeat("é", 256) }, []string{"username is longer than 255 characters"}},
 		"a path with an empty name":         {func(c *Config) { c.Fields.Token = "a..b" }, []string{"fields.token must be names with dots between them"}},
 		"a path that ends with a dot":       {func(c *Config) { c.Fields.ExpiresIn = "a." }, []string{"fields.expiresIn must be"}},
 		"a path with a space":               {func(c *Config) { c.Fields.ExpiresAt = "a b" }, []string{"fields.expiresAt must be"}},
@@ -109,6 +110,7 @@ func TestNewTakesWhatWorks(t *testing.T) {
 		"the most scopes":                  func(c *Config) { c.Scopes = strings.Fields(strings.Repeat("repository:a/b:pull ", 50)) },
 		"deep paths":                       func(c *Config) { c.Fields.Token = "data.token.$value" },
 		"None, said in so many words":      func(c *Config) { c.ClientAuthentication = None },
+		"a user of 255 letters":            func(c *Config) { c.Username = strings.Repeat("é", 255) },
 		"a user told by the token's claim": func(c *Config) { c.Username = "" },
 	} {
 		t.Run(name, func(t *testing.T) {

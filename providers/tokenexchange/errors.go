@@ -17,7 +17,9 @@ import (
 // server's own.
 func (r run) refused(answer exchange.Answer, members object, unreadable error) *providers.Error {
 	if unreadable != nil && len(bytes.TrimSpace(answer.Body)) > 0 {
-		return r.call.Unreadable(answer.Status, answer.Header, unreadable)
+		failure := r.call.Unreadable(answer.Status, answer.Header, unreadable)
+		addHint(failure, answer.Status)
+		return failure
 	}
 	refusal := members.refusal()
 	refusal.Class, refusal.Hint = r.config.judge(refusal.Code, answer.Status)
@@ -108,7 +110,8 @@ func (c Config) statusHint(status int) string {
 	case status == http.StatusUnsupportedMediaType:
 		return fmt.Sprintf("the server takes another format than %s: change format", c.Format)
 	case exchange.ClassOfStatus(status) == providers.Invalid:
-		return membersHint
+		// Servers without codes refuse tokens by the status of a bad request, too.
+		return membersHint + "; or else " + c.trustHint()
 	default:
 		return ""
 	}

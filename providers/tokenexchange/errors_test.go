@@ -2,6 +2,7 @@ package tokenexchange
 
 import (
 	"context"
+	"encoding/base64"
 	"net/http"
 	"strings"
 	"testing"
@@ -20,6 +21,9 @@ func TestRefusals(t *testing.T) {
 	}
 	date := func(offset time.Duration) string { return testNow.Add(offset).Format(http.TimeFormat) }
 	basic := func(c *Config) { *c = withClient(*c, Basic) }
+	// Too short to be taken for a secret by its looks.
+	short := func(c *Config) { c.ClientAuthentication, c.ClientID, c.ClientSecret = Basic, "op", "planted" }
+	header := base64.StdEncoding.EncodeToString([]byte("op:planted"))
 	for name, test := range map[string]struct {
 		reply      reply
 		change     func(*Config)
@@ -76,7 +80,15 @@ func TestRefusals(t *testing.T) {
 		},
 		"JFrog: a malformed request": {
 			reply: answerOf(400, `{"errors":[{"status":400,"message":"provider_name is missing"}]}`), class: providers.Invalid,
-			want: []string{"400 Bad Request: provider_name is missing; check format"},
+			want: []string{"400 Bad Request: provider_name is missing; check format", "; or else " + trust},
+		},
+		"a text of a path that leads nowhere": {
+			reply: reply{404, map[string]string{"Content-Type": "text/plain"}, "404 page not found"}, class: providers.Transient,
+			want: []string{"answered 404 Not Found with text/plain that can't be read; a proxy in between? Or is the path of endpoint wrong?"},
+		},
+		"a page of a path that takes no POST": {
+			reply: reply{405, map[string]string{"Content-Type": "text/html"}, "<h1>no</h1>"}, class: providers.Transient,
+			want: []string{"answered 405 Method Not Allowed with text/html instead of data; a proxy in between? Or is the path of endpoint wrong?"},
 		},
 		"Docker: a plain message":   {reply: answerOf(403, `{"message":"connection is disabled"}`), class: providers.Denied, want: []string{"403 Forbidden: connection is disabled; " + trust}},
 		"Docker: a detail":          {reply: answerOf(401, `{"detail":"no"}`), class: providers.Denied, want: []string{"401 Unauthorized: no; " + trust}},
@@ -102,6 +114,8 @@ func TestRefusals(t *testing.T) {
 		"the token comes back":              {reply: oauth(400, "invalid_grant", "not valid: "+accountToken), class: providers.Denied, want: []string{"not valid: ***"}},
 		"the client's secret comes back":    {reply: oauth(401, "invalid_client", plantedSecret+" is wrong"), change: basic, class: providers.Denied, want: []string{"*** is wrong"}},
 		"the encoded secret comes back":     {reply: oauth(401, "invalid_client", "planted+secret%2B%2F%26%3D is wrong"), change: basic, class: providers.Denied, want: []string{"*** is wrong"}},
+		"the header's value comes back":     {reply: oauth(401, "invalid_client", "bad: "+header), change: short, class: providers.Denied, want: []string{"invalid_client: bad: ***; "}},
+		"the whole header comes back":       {reply: oauth(401, "invalid_client", "bad: Basic "+header), change: short, class: providers.Denied, want: []string{"invalid_client: bad: Basic ***; "}},
 		"a very long description is cut":    {reply: oauth(400, "invalid_scope", strings.Repeat("a ", 4000)), class: providers.Invalid, want: []string{"…; check scopes"}},
 		"a clock that is behind":            {reply: oauth(400, "invalid_grant", "Token is not active").with("Date", date(-5*time.Minute)), class: providers.ClockSkew, want: []string{"Token is not active; this cluster's clock is 5m0s ahead of sso.example.com's: set it right"}},
 		"a clock that is ahead":             {reply: oauth(400, "invalid_request", "JWT expired at 12:00").with("Date", date(time.Hour)), class: providers.ClockSkew, want: []string{"this cluster's clock is 1h0m0s behind"}},
@@ -138,6 +152,42 @@ func TestNoAnswerIsTransient(t *testing.T) {
 	cancel()
 	_, err = provider.Fetch(ctx, environment(nil))
 	checkMessage(t, err, providers.Transient, "token exchange at sso.example.com: cancelled")
+}
+
+func TestAHostThatIsDownIsTheEndpoint(t *testing.T) {
+	config := testConfig()
+	config.Endpoint = "https://SSO.example.com:0443/token"
+	for name, test := range map[string]struct {
+		reply reply
+		down  bool
+	}{
+		"a server's error":              {answerOf(500, `{"message":"boom"}`), true},
+		"a server's text":               {reply{503, map[string]string{"Content-Type": "text/plain"}, "planted"}, true},
+		"a gateway's page":              {reply{502, map[string]string{"Content-Type": "text/html"}, "planted"}, true},
+		"an answer that can't be read":  {answerOf(200, `[]`), true},
+		"a bad moment that it tells of": {answerOf(400, `{"error":"temporarily_unavailable"}`), false},
+		"too many requests":             {answerOf(429, `{}`), false},
+		"a refusal":                     {answerOf(400, `{"error":"invalid_grant"}`), false},
+		"no token":                      {answerOf(200, `{"expires_in":60}`), false},
+		"no word of the expiry":         {answerOf(200, `{"access_token":"planted"}`), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			provider := newProvider(t, config, newServer(t, test.reply))
+			_, err := fetch(t, provider)
+			if got := providers.DownHost(err); err == nil || (got == provider.Endpoint()) != test.down || !test.down && got != "" {
+				t.Errorf("%q is said to be down: %v", got, err)
+			}
+		})
+	}
+	t.Run("no connection", func(t *testing.T) {
+		server := newServer(t, good())
+		provider := newProvider(t, config, server)
+		server.Close()
+		_, err := fetch(t, provider)
+		if got := providers.DownHost(err); got != provider.Endpoint() {
+			t.Errorf("%q is said to be down: %v", got, err)
+		}
+	})
 }
 
 func FuzzRefused(f *testing.F) {

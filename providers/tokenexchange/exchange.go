@@ -40,26 +40,32 @@ func (p *Provider) Fetch(ctx context.Context, env providers.Env) (providers.Cred
 	claims, _ := exchange.ParseClaims(token)
 	this := run{
 		Provider: p,
-		scrub:    exchange.NewScrubber(token, p.config.ClientSecret, url.QueryEscape(p.config.ClientSecret), request.Header.Get("Authorization")),
-		started:  p.now(),
-		issued:   claims.IssuedAt,
+		scrub: exchange.NewScrubber(token, p.config.ClientSecret, url.QueryEscape(p.config.ClientSecret),
+			strings.TrimPrefix(request.Header.Get("Authorization"), "Basic ")),
+		started: p.now(),
+		issued:  claims.IssuedAt,
 	}
 	answer, err := p.call.Do(p.client, request)
 	if err != nil {
-		return providers.Credential{}, withCAHint(err)
+		addHint(err, answer.Status)
+		return providers.Credential{}, err
 	}
 	return this.read(answer)
 }
 
-// withCAHint adds to a distrusted certificate's error what this provider has
-// against it.
-func withCAHint(err error) error {
-	var untrusted *tls.CertificateVerificationError
+// addHint adds to the error of a request, which something else than the server
+// may have answered, what this provider has against it. status is 0 if nothing
+// answered.
+func addHint(err error, status int) {
 	var failure *providers.Error
-	if errors.As(err, &untrusted) && errors.As(err, &failure) {
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case !errors.As(err, &failure):
+	case errors.As(err, &untrusted):
 		failure.Message += "; a private CA of the endpoint's own belongs into caBundle"
+	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
+		failure.Message += " Or is the path of endpoint wrong?"
 	}
-	return err
 }
 
 // request returns the request for a ServiceAccount's token.

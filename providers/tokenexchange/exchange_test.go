@@ -256,6 +256,18 @@ func TestTheCABundleIsTrusted(t *testing.T) {
 	}
 }
 
+func TestProvidersWithOneBundleShareAClient(t *testing.T) {
+	server := newServer(t, good())
+	config := testConfig()
+	config.CABundle = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	one := mustNew(t, config)
+	config.Username = "another"
+	config.CABundle += "\n"
+	if other := mustNew(t, config); other.client != one.client || one.client == exchange.Shared() {
+		t.Error("each has its own, or there is but one for all")
+	}
+}
+
 func TestProvidersShareOneClientUnlessGivenAnother(t *testing.T) {
 	one, other := mustNew(t, testConfig()), mustNew(t, withClient(testConfig(), Basic))
 	if one.client != exchange.Shared() || other.client != exchange.Shared() {

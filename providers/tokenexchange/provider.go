@@ -33,20 +33,16 @@ var _ providers.Provider = (*Provider)(nil)
 // Provider. The error is of class Invalid and names everything that is wrong.
 //
 // The client carries the exchanges; whoever gives one decides whom it trusts.
-// Nil stands for one that trusts the system's authorities and those of the
-// CABundle. Redirects aren't followed and bodies are limited in any case.
+// Nil stands for the process's one that trusts the system's authorities and
+// those of the CABundle. Redirects aren't followed and bodies are limited in any case.
 func New(config Config, client *http.Client) (*Provider, error) {
 	config = config.trimmed().withDefaults()
-	host, roots, err := config.check()
+	host, trusting, err := config.check()
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case client != nil:
-	case roots != nil:
-		client = exchange.NewClient(roots)
-	default:
-		client = exchange.Shared()
+	if client == nil {
+		client = trusting
 	}
 	return &Provider{
 		config: config,

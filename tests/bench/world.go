@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
@@ -88,14 +89,15 @@ type world struct {
 }
 
 // newWorld starts a cluster with n namespaces and the operator, quiet.
-func (b *bench) newWorld(ctx context.Context, n int) (_ *world, err error) {
+// apiServerArgs are further flags of the API server.
+func (b *bench) newWorld(ctx context.Context, n int, apiServerArgs ...string) (_ *world, err error) {
 	w := &world{bench: b, n: n, stop: func() {}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
 		}
 	}()
-	if w.cluster, err = cluster.Start(ctx, cluster.Options{Progress: os.Stderr}); err != nil {
+	if w.cluster, err = cluster.Start(ctx, cluster.Options{Progress: os.Stderr, APIServerArgs: apiServerArgs}); err != nil {
 		return w, err
 	}
 	if w.cloud, err = fakecloud.Start(ctx, fakecloud.Options{}); err != nil {
@@ -159,7 +161,7 @@ func (w *world) connect() (err error) {
 		return err
 	}
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return err
 	}
 	if w.objects, err = client.New(w.cluster.Config(), client.Options{Scheme: scheme}); err != nil {

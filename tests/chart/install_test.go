@@ -228,7 +228,7 @@ func TestModeNamedIsEnforced(t *testing.T) {
 		eventually(t, "the role is in force", func(context.Context) bool { return apply("pull", "default") == nil })
 		areAllowed(t, map[string]error{
 			"listing Secrets of that name everywhere":     list("metadata.name=pull"),
-			"writing its own Secret in its own namespace": apply("imagepullsecret-operator-leases-7", namespace),
+			"writing its own Secret in its own namespace": apply("imagepullsecret-operator-leases-31", namespace),
 		})
 		areRefused(t, map[string]error{
 			"writing a Secret of another name":              apply("other", "default"),

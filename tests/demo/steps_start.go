@@ -9,7 +9,6 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/tests/operator"
 )
 
@@ -70,15 +69,6 @@ func (s *story) startOperator(ctx context.Context) error {
 
 	if err := operator.Install(ctx, s.cluster.Config()); err != nil {
 		return fmt.Errorf("install the operator: %w", err)
-	}
-	// An operator that starts before its CRD is served ends, and Kubernetes
-	// would start it again.
-	err = s.eventually(ctx, "the API server to serve ImagePullSecrets", patience, func(context.Context) error {
-		_, err := s.discovery.ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())
-		return err
-	})
-	if err != nil {
-		return err
 	}
 	kubeconfig, err := s.cluster.ServiceAccountKubeconfig(ctx, operator.Namespace, operator.ServiceAccount)
 	if err != nil {

@@ -140,7 +140,7 @@ func ArtifactRegistryImpersonated(cloud *fakecloud.Cloud, id Identity, number in
 // read through a Google service account.
 func ArtifactRegistryGKE(cloud *fakecloud.Cloud, id Identity, number int) Source {
 	registry := fmt.Sprintf("asia-east%d-docker.pkg.dev", number)
-	project := fmt.Sprintf("gke-%d", number)
+	project := fmt.Sprintf("gke-%05d", number) // an ID has six characters at least
 	name := "projects/" + project + "/locations/europe-west1/clusters/main"
 	cloud.AddGKECluster(name, id.Issuer)
 	reader := fmt.Sprintf("reader@%s.iam.gserviceaccount.com", project)

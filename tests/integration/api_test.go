@@ -399,13 +399,13 @@ var refusedStatuses = map[string]struct {
 		},
 		"status.credentials", tooMany100,
 	},
-	"21 registries": {
+	"33 registries": {
 		func(s *v1alpha1.ImagePullSecretStatus) {
 			many := anyCredential
-			many.Registries = slices.Repeat([]string{"x"}, 21)
+			many.Registries = slices.Repeat([]string{"x"}, 33)
 			s.Credentials = []v1alpha1.CredentialStatus{many}
 		},
-		"status.credentials[0].registries", "must have at most 20 items",
+		"status.credentials[0].registries", "must have at most 32 items",
 	},
 	"21 failing namespaces": {
 		func(s *v1alpha1.ImagePullSecretStatus) {

@@ -37,6 +37,9 @@ func ownCluster(t *testing.T, install func(context.Context, *cluster.Cluster) er
 	if err := install(t.Context(), own); err != nil {
 		t.Fatal(err)
 	}
+	if err := outputs.record(context.Background(), own); err != nil {
+		t.Fatal(err)
+	}
 	api, err := clientFor(own)
 	if err != nil {
 		t.Fatal(err)

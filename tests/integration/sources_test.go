@@ -46,9 +46,7 @@ func sameRegistries(secret *corev1.Secret, want []string) error {
 // password makes a secret that may be in no output.
 func password() string {
 	made := unique("correct-horse-battery-staple") + "!"
-	passwords.Lock()
-	defer passwords.Unlock()
-	passwords.made = append(passwords.made, made)
+	secrets.add(made)
 	return made
 }
 

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,6 +27,7 @@ import (
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/tests/cluster"
 	"github.com/imagepullsecrets/operator/tests/fakecloud"
+	"github.com/imagepullsecrets/operator/tests/federation"
 	"github.com/imagepullsecrets/operator/tests/operator"
 )
 
@@ -70,11 +69,17 @@ func runSuite(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer shared.cloud.Stop()
+	if err := federation.TrustCluster(shared.cloud, shared.cluster); err != nil {
+		return 1, err
+	}
 	// The coverage of the process is written where GOCOVERDIR says, if set.
 	if shared.binary, err = operator.Build(ctx, directory, "-cover", "-coverpkg=./..."); err != nil {
 		return 1, err
 	}
 	if err := operator.Install(ctx, shared.cluster.Config()); err != nil {
+		return 1, err
+	}
+	if err := outputs.record(ctx, shared.cluster); err != nil {
 		return 1, err
 	}
 	if shared.api, err = newClient(); err != nil {
@@ -84,11 +89,22 @@ func runSuite(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	code = m.Run()
-	err = mainOperator.Stop()
-	if leaks := leaked(mainOperator.Log()); len(leaks) > 0 {
-		err = errors.Join(err, fmt.Errorf("%d secrets stand in the operator's log", len(leaks)))
+	metrics, err := mainOperator.Metrics(ctx)
+	return code, errors.Join(err, mainOperator.Stop(), searchOutput(mainOperator.Log(), metrics))
+}
+
+// searchOutput looks for secrets in everything that the run put out.
+func searchOutput(log, metrics string) error {
+	seen, err := outputs.text()
+	for where, text := range map[string]string{"the operator's log": log, "its metrics": metrics, "the clusters": seen} {
+		if text == "" {
+			err = errors.Join(err, fmt.Errorf("nothing was found in %s", where))
+		}
+		if leaks := leaked(text); len(leaks) > 0 {
+			err = errors.Join(err, fmt.Errorf("%d parts of secrets stand in %s", len(leaks), where))
+		}
 	}
-	return code, err
+	return err
 }
 
 // startOperator runs the operator on a cluster, with the rights that are
@@ -113,32 +129,16 @@ func startOperator(ctx context.Context, c *cluster.Cluster, directory string, ar
 func newClient() (client.Client, error) { return clientFor(shared.cluster) }
 
 func clientFor(c *cluster.Cluster) (client.Client, error) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return nil, err
-		}
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, err
 	}
 	return client.New(c.Config(), client.Options{Scheme: scheme})
 }
 
-// passwords are the secrets that tests made; none may be seen in any output.
-var passwords struct {
-	sync.Mutex
-	made []string
-}
-
-// leaked returns the secrets that stand in a text.
-func leaked(text string) []string {
-	passwords.Lock()
-	defer passwords.Unlock()
-	var leaks []string
-	for _, secret := range append(shared.cloud.IssuedTokens(), passwords.made...) {
-		if strings.Contains(text, secret) {
-			leaks = append(leaks, secret)
-		}
-	}
-	return leaks
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
 }
 
 // Deadlines of waiting: generous, for a busy machine. Nothing is asserted on

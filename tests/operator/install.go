@@ -12,11 +12,16 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
 )
 
 const (
@@ -36,15 +41,44 @@ func Root() string {
 
 // Install applies the CRD, the operator's namespace and its rights to a
 // cluster, from the repository's config directory, as config/default does,
-// but for the Deployment.
+// but for the Deployment. It returns when the API server serves the CRD: an
+// operator that starts before ends, and Kubernetes would start it again.
 func Install(ctx context.Context, config *rest.Config) error {
-	return apply(ctx, config, "config/default/namespace.yaml", "config/crd/bases/*.yaml", "config/rbac/*.yaml")
+	return install(ctx, config, "config/rbac/*.yaml")
 }
 
 // InstallWithoutRights applies the CRD, the operator's namespace and its
-// ServiceAccount only.
+// ServiceAccount only, and returns when the API server serves the CRD.
 func InstallWithoutRights(ctx context.Context, config *rest.Config) error {
-	return apply(ctx, config, "config/default/namespace.yaml", "config/crd/bases/*.yaml", "config/rbac/service_account.yaml")
+	return install(ctx, config, "config/rbac/service_account.yaml")
+}
+
+func install(ctx context.Context, config *rest.Config, rights string) error {
+	if err := apply(ctx, config, "config/default/namespace.yaml", "config/crd/bases/*.yaml", rights); err != nil {
+		return err
+	}
+	return awaitAPI(ctx, config)
+}
+
+// serveDeadline is how long an API server may take to serve a new CRD.
+const serveDeadline = time.Minute
+
+// awaitAPI waits until the API server names ImagePullSecrets among what it
+// serves.
+func awaitAPI(ctx context.Context, config *rest.Config) error {
+	server, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return fmt.Errorf("making a discovery client: %w", err)
+	}
+	var last error
+	err = wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, serveDeadline, true, func(context.Context) (bool, error) {
+		_, last = server.ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the API server to serve %s: %w", v1alpha1.GroupVersion, errors.Join(err, last))
+	}
+	return nil
 }
 
 func apply(ctx context.Context, config *rest.Config, patterns ...string) error {

@@ -73,6 +73,30 @@
   - imagepullsecret-operator-leases-5
   - imagepullsecret-operator-leases-6
   - imagepullsecret-operator-leases-7
+  - imagepullsecret-operator-leases-8
+  - imagepullsecret-operator-leases-9
+  - imagepullsecret-operator-leases-10
+  - imagepullsecret-operator-leases-11
+  - imagepullsecret-operator-leases-12
+  - imagepullsecret-operator-leases-13
+  - imagepullsecret-operator-leases-14
+  - imagepullsecret-operator-leases-15
+  - imagepullsecret-operator-leases-16
+  - imagepullsecret-operator-leases-17
+  - imagepullsecret-operator-leases-18
+  - imagepullsecret-operator-leases-19
+  - imagepullsecret-operator-leases-20
+  - imagepullsecret-operator-leases-21
+  - imagepullsecret-operator-leases-22
+  - imagepullsecret-operator-leases-23
+  - imagepullsecret-operator-leases-24
+  - imagepullsecret-operator-leases-25
+  - imagepullsecret-operator-leases-26
+  - imagepullsecret-operator-leases-27
+  - imagepullsecret-operator-leases-28
+  - imagepullsecret-operator-leases-29
+  - imagepullsecret-operator-leases-30
+  - imagepullsecret-operator-leases-31
   verbs:
   - get
   - create

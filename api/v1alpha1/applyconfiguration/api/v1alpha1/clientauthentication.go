@@ -16,7 +16,8 @@ type ClientAuthenticationApplyConfiguration struct {
 	Method *apiv1alpha1.ClientAuthenticationMethod `json:"method,omitempty"`
 	// clientID is the client's ID.
 	ClientID *string `json:"clientID,omitempty"`
-	// secret is where the client's secret is.
+	// secret is where the client's secret is. The Secret must be of type
+	// images.banzaicloud.io/client-secret.
 	Secret *SecretKeyReferenceApplyConfiguration `json:"secret,omitempty"`
 }
 

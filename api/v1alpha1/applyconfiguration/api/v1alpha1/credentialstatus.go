@@ -11,9 +11,11 @@ import (
 //
 // CredentialStatus tells of one entry of spec.registry.credentials.
 type CredentialStatusApplyConfiguration struct {
-	// name is the source: <namespace>/<name> of its Secret.
+	// name is the source: <namespace>/<name> of its Secret, or the place of
+	// its provider in spec.registry, such as credentials[2].ecr.
 	Name *string `json:"name,omitempty"`
-	// provider is how its logins are obtained: static or ecr.
+	// provider is how its logins are obtained: static, or the provider's name,
+	// such as ecr.
 	Provider *string `json:"provider,omitempty"`
 	// ready is True when its logins are valid now, False when not, Unknown
 	// while they are being obtained for the first time.
@@ -22,13 +24,13 @@ type CredentialStatusApplyConfiguration struct {
 	Reason *string `json:"reason,omitempty"`
 	// message says what is wrong and what to do, or what was left out.
 	Message *string `json:"message,omitempty"`
-	// registries are the registries that it gives a login for, as they stand
-	// in the Secret: at most 20.
+	// registries are the registries that it gives a login for, or will give
+	// one for, as they stand in the Secret: at most 32.
 	Registries []string `json:"registries,omitempty"`
 	// expiresAt is when the login in use expires; absent when it does not.
 	ExpiresAt *v1.Time `json:"expiresAt,omitempty"`
-	// renewAt is when the next renewal is planned; absent when the login does
-	// not expire.
+	// renewAt is when the login in use is, or was, to be renewed; absent when
+	// it does not expire.
 	RenewAt *v1.Time `json:"renewAt,omitempty"`
 }
 

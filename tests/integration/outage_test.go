@@ -1,0 +1,217 @@
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/tests/cluster"
+	"github.com/imagepullsecrets/operator/tests/fakecloud"
+	"github.com/imagepullsecrets/operator/tests/federation"
+)
+
+// cloudServices are all that exchanges ask.
+var cloudServices = []fakecloud.Service{
+	fakecloud.STS, fakecloud.ECR, fakecloud.ECRPublic, fakecloud.GoogleSTS, fakecloud.GoogleIAM, fakecloud.Chainguard,
+	fakecloud.AzureAD, fakecloud.ACR, fakecloud.Quay, fakecloud.TokenExchange, fakecloud.JFrog, fakecloud.DockerHub,
+}
+
+// exchanges counts what the cloud's services were asked so far.
+func exchanges() (count int) {
+	for _, service := range cloudServices {
+		count += shared.cloud.Calls(service)
+	}
+	return count
+}
+
+// shortLived makes everything that the cloud issues short-lived for one test.
+func shortLived(t *testing.T, longest time.Duration) {
+	t.Helper()
+	shared.cloud.LimitLifetime(longest)
+	t.Cleanup(func() { shared.cloud.LimitLifetime(0) })
+}
+
+// breakdown makes all services fail until mended is called.
+func breakdown(t *testing.T, fault fakecloud.FaultKind) (mended func()) {
+	t.Helper()
+	for _, service := range cloudServices {
+		shared.cloud.Fail(service, fakecloud.Fault{Kind: fault})
+	}
+	t.Cleanup(shared.cloud.ClearFaults)
+	return shared.cloud.ClearFaults
+}
+
+// trusted lets the cloud take tokens of a test's own cluster.
+func trusted(t *testing.T, own *cluster.Cluster) {
+	t.Helper()
+	if err := federation.TrustCluster(shared.cloud, own); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := federation.TrustCluster(shared.cloud, shared.cluster); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// everySource makes an object with a source of each kind, and one static one.
+func everySource(t *testing.T, label string) (imps *v1alpha1.ImagePullSecret, sources []federation.Source) {
+	t.Helper()
+	id := identity(t)
+	sources = federation.Kinds(shared.cloud, id, number())
+	entries := []v1alpha1.CredentialSource{staticSource(t, id.Namespace, registry)}
+	for _, source := range sources {
+		entries = append(entries, source.Entry)
+	}
+	return object(t, "pull", label, entries...), sources
+}
+
+// registriesOf are all that a Secret of everySource has a login for.
+func registriesOf(sources []federation.Source) []string {
+	registries := []string{registry, "ecr-public.aws.com"}
+	for _, source := range sources {
+		registries = append(registries, source.Registry)
+	}
+	slices.Sort(registries)
+	return registries
+}
+
+// Every login is renewed before it ends, over and over, and what stands in the
+// Secret works all the time.
+func TestEverySourceIsRenewed(t *testing.T) {
+	shortLived(t, 8*time.Second)
+	label := unique("label")
+	selected := namespace(t, label, "yes")
+	imps, sources := everySource(t, label)
+	expectReady(t, imps.Name, 1)
+	first := expectSecret(t, selected, "pull", registriesOf(sources)...)
+	for _, source := range sources {
+		t.Run(source.Name, func(t *testing.T) {
+			old := passwordOf(t, first, source.Registry)
+			for round := range 2 {
+				eventually(t, fmt.Sprintf("renewal %d", round+1), func() error {
+					secret, err := secretIn(t, selected, "pull")
+					if err != nil {
+						return err
+					}
+					now := passwordOf(t, secret, source.Registry)
+					if err := pull(t.Context(), secret, source.Registry); err != nil {
+						t.Fatalf("what stands in the Secret does not open %s: %v", source.Registry, err)
+					}
+					if now == old {
+						return errors.New("the old login is still in use")
+					}
+					old = now
+					return nil
+				})
+			}
+		})
+	}
+}
+
+// The clouds are down for longer than any login lives: it is said, nothing is
+// taken away, other sources go on, and everything recovers by itself. So it
+// is when the operator is restarted meanwhile.
+func TestAnOutageIsSurvived(t *testing.T) {
+	own := ownCluster(t, withAllRights)
+	trusted(t, own)
+	process := runOperator(t, own)
+	shortLived(t, 8*time.Second)
+	label := unique("label")
+	selected := namespace(t, label, "yes")
+	imps, sources := everySource(t, label)
+	expectReady(t, imps.Name, 1)
+	expectSecret(t, selected, "pull", registriesOf(sources)...)
+
+	mended := breakdown(t, fakecloud.ServerError)
+	message := expectCondition(t, imps.Name, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonExpired)
+	eventually(t, "every source but the static one to be told expired", func() error { return allExpired(t, imps.Name) })
+	if message == "" {
+		t.Error("the condition says nothing")
+	}
+	expectEvent(t, imps.Name, v1alpha1.ReasonExpired)
+	before := exchanges()
+	expectSecret(t, selected, "pull", registriesOf(sources)...) // nothing was taken away
+
+	process.Kill()
+	process = runOperator(t, own)
+	later := unique("registry") + ".example.com"
+	id := federation.Identity{Namespace: namespace(t)}
+	static := object(t, "other", label, staticSource(t, id.Namespace, later))
+	expectSecret(t, selected, "other", later) // nobody else has to wait
+	expectReady(t, static.Name, 1)
+	if made := exchanges() - before; made > 40*len(sources) {
+		t.Errorf("%d requests to services that are down", made)
+	}
+
+	mended()
+	eventuallyLong(t, imps.Name+" to recover by itself", func() error {
+		status := get(t, imps.Name).Status
+		if !meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady) {
+			return fmt.Errorf("status is %+v", status.Conditions)
+		}
+		secret, err := secretIn(t, selected, "pull")
+		if err != nil {
+			return err
+		}
+		return opensAll(t, secret, sources)
+	})
+	if err := process.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func allExpired(t *testing.T, name string) error {
+	t.Helper()
+	status := get(t, name).Status
+	for _, c := range status.Credentials[1:] {
+		if c.Reason != v1alpha1.ReasonExpired || c.Ready != metav1.ConditionFalse {
+			return fmt.Errorf("%s is %s (%s)", c.Name, c.Ready, c.Reason)
+		}
+	}
+	if static := status.Credentials[0]; static.Ready != metav1.ConditionTrue {
+		return fmt.Errorf("the static source is %s (%s)", static.Ready, static.Reason)
+	}
+	return nil
+}
+
+func opensAll(t *testing.T, secret *corev1.Secret, sources []federation.Source) error {
+	t.Helper()
+	for _, source := range sources {
+		if err := pull(t.Context(), secret, source.Registry); err != nil {
+			return fmt.Errorf("%s: %w", source.Name, err)
+		}
+	}
+	return nil
+}
+
+// An endpoint that hangs for the full deadline delays no other source, not
+// even one of the same object.
+func TestAnEndpointThatHangsDelaysNobody(t *testing.T) {
+	shared.cloud.Fail(fakecloud.Quay, fakecloud.Fault{Kind: fakecloud.Hang})
+	t.Cleanup(shared.cloud.ClearFaults)
+	id, label := identity(t), unique("label")
+	selected := namespace(t, label, "yes")
+	hanging, fine := federation.Quay(shared.cloud, id, number()), federation.Chainguard(shared.cloud, id, number())
+	imps := object(t, "pull", label, hanging.Entry, fine.Entry)
+	// The object's other source goes ahead after two seconds of waiting.
+	expectSecret(t, selected, "pull", fine.Registry)
+	if status := get(t, imps.Name).Status; status.Credentials[0].Ready == metav1.ConditionTrue {
+		t.Errorf("the source that hangs is told to be ready: %+v", status.Credentials[0])
+	}
+	shared.cloud.ClearFaults() // what hangs goes on hanging until its deadline
+	eventuallyLong(t, "the source that hung", func() error {
+		secret, err := secretIn(t, selected, "pull")
+		if err != nil {
+			return err
+		}
+		return sameRegistries(secret, []string{hanging.Registry, fine.Registry})
+	})
+}
