@@ -32,6 +32,11 @@ GENERATED := api/v1alpha1/zz_generated.deepcopy.go api/v1alpha1/applyconfigurati
 # The modules that hold tests only.
 TEST_MODULES := tests tests/kubelet tests/witness
 
+# Tests that have a cluster of their own and therefore can't run beside others
+# of their package. They wait most of the time, so `make test` gives them a
+# process of their own; what is not named here runs with the rest.
+ALONE := ^Test(AMissingRightIsNamed|PodsThatWereThereBeforeCount|BadTransportInAClusterOfItsOwn|ManyLoginsThatEndIn.*|BadAWSAndGoogleForAnOperator.*|AnOutage.*|LeasesThatMayNotBeRead.*|ARestart.*|NamedMode.*|ASourceThatGoesWhile.*)$$
+
 # Every module of the repository.
 MODULES := $(sort $(dir $(shell git ls-files --cached --others --exclude-standard -- go.mod '*/go.mod')))
 
@@ -87,7 +92,10 @@ lint: bin/golangci-lint bin/helm bin/helm3 ## Lint the Go code and the chart.
 test: prepare ## Run every test that needs no root, in every module. ARGS="-run TestX -v"
 	@status=0; \
 	go test $(ARGS) ./... || status=1; \
-	for module in $(TEST_MODULES); do \
+	(cd tests && go test -timeout 30m -run '$(ALONE)' $(ARGS) ./integration) & alone=$$!; \
+	(cd tests && go test -timeout 30m -skip '$(ALONE)' $(ARGS) ./...) || status=1; \
+	wait $$alone || status=1; \
+	for module in $(filter-out tests,$(TEST_MODULES)); do \
 		(cd $$module && go test -timeout 30m $(ARGS) ./...) || status=1; \
 	done; \
 	exit $$status

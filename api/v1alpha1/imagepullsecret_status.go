@@ -136,8 +136,8 @@ type CredentialStatus struct {
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
-	// renewAt is when the login in use is, or was, to be renewed; absent when
-	// it does not expire.
+	// renewAt is when the login in use is, or was, to be renewed; where there
+	// is none yet, when it is tried next. Absent when the login does not expire.
 	// +optional
 	RenewAt *metav1.Time `json:"renewAt,omitempty"`
 }

@@ -161,6 +161,8 @@ func leased(s source, found providers.Source, lease credentials.Lease, now time.
 			c.Logins[registry] = lease.Credential.Login
 		}
 		c.ExpiresAt, c.IssuedAt = lease.Credential.ExpiresAt, lease.IssuedAt
+	} else {
+		c.RenewAt = lease.NextExchange
 	}
 	switch {
 	case lease.Pending():

@@ -310,7 +310,8 @@ func (w *world) tellUpkeep(before, after upkeep, complete []renewal) error {
 		fmt.Sprintf("%s counted, with %.1f Secret writes an exchange of %d that there are if renewals are far apart (%s; requests: %s)",
 			short(cpu), float64(writes.sum(everything))/float64(made), w.n, writes, after.requests.since(before.requests)))
 	add("operator's processor time an hour", short(time.Duration(cpu.Seconds()/window.Hours()*float64(time.Second))),
-		fmt.Sprintf("extrapolated; with lives of %s: %.1f s", longLife, each*long))
+		fmt.Sprintf("extrapolated; with lives of %s, where each exchange is written by itself: %.0f s at most", longLife,
+			cpu.Seconds()/float64(max(1, writes.sum(everything)))*float64(w.n)*long))
 	add("peak RSS while renewing", fmt.Sprintf("%.1f MiB", memory["VmHWM"]), memory.String())
 	w.results.atMost("g", w.n, "logins that ended before their renewal stood everywhere", late, 0)
 	took, part := distribution(complete, renewal.seconds), distribution(complete, renewal.part)

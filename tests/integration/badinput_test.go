@@ -271,7 +271,7 @@ func TestBadNoCredentialsAtAll(t *testing.T) {
 	label := unique("label")
 	selected := namespace(t, label, "yes")
 	name := object(t, "pull", label).Name
-	expectSaying(t, name, v1alpha1.ConditionReady, v1alpha1.ReasonNoCredentials, "spec.registry.credentials is empty: name at least one source Secret")
+	expectSaying(t, name, v1alpha1.ConditionReady, v1alpha1.ReasonNoCredentials, "spec.registry.credentials is empty: name at least one source")
 	expectCondition(t, name, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonNoCredentials)
 	expectWarning(t, name, v1alpha1.ReasonNoCredentials, "spec.registry.credentials is empty")
 	expectNoSecret(t, selected, "pull")
@@ -489,20 +489,35 @@ var cloudFaults = map[string]struct {
 }
 
 // The faults befall whoever asks, so these tests follow one another.
+// Each fault has a region of its own, so that they don't wait for one another.
 func TestBadAnswersOfAWSAreToldAndTheRestWorks(t *testing.T) {
+	t.Parallel()
+	regions := []string{
+		"us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1", "eu-west-1", "eu-west-2",
+		"eu-west-3", "eu-north-1", "eu-south-1", "ap-south-1", "ap-northeast-1", "ap-southeast-1", "ap-southeast-2",
+	}
 	for sentence, fault := range cloudFaults {
+		region := regions[0]
+		regions = regions[1:]
 		t.Run(sentence, func(t *testing.T) {
+			t.Parallel()
 			account, label := newECRAccount(t), unique("label")
+			account.Region = region
 			home, selected := namespace(t), namespace(t, label, "yes")
-			shared.cloud.Fail(fault.service, fakecloud.Fault{Kind: fault.kind})
-			t.Cleanup(shared.cloud.ClearFaults)
+			host := "api.ecr." + region + ".amazonaws.com"
+			if fault.service == fakecloud.STS {
+				host = "sts." + region + ".amazonaws.com"
+			}
+			mend := func() { shared.cloud.ClearFaultsOf(host) }
+			shared.cloud.Fail(fault.service, fakecloud.Fault{Kind: fault.kind, Host: host})
+			t.Cleanup(mend)
 			ref := source(t, home, v1alpha1.SecretTypeECR, account.dataWithRole())
 			name := object(t, "pull", label, ref, staticSource(t, home, goodRegistry)).Name
 
 			expectSecret(t, selected, "pull", goodRegistry)
-			expectFailedSource(t, name, ref, fault.reason, fault.says)
+			expectFailedSource(t, name, ref, fault.reason, strings.ReplaceAll(fault.says, "eu-central-1", region))
 			expectWell(t, name, 1, goodRegistry)
-			shared.cloud.ClearFaults()
+			mend()
 			if fault.lasts {
 				return
 			}
@@ -588,7 +603,7 @@ func TestBadLengthOfASourceIsNoHindrance(t *testing.T) {
 	if err != nil || len(loginsIn(t, secret).Auths) != 300 {
 		t.Errorf("%d logins, %v", len(loginsIn(t, secret).Auths), err)
 	}
-	if listed := get(t, name).Status.Credentials[0].Registries; len(listed) != 20 {
+	if listed := get(t, name).Status.Credentials[0].Registries; len(listed) != 32 {
 		t.Errorf("%d registries are listed", len(listed))
 	}
 }

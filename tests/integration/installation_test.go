@@ -286,7 +286,7 @@ func namedRules(target, sourceName string) []rbacv1.PolicyRule {
 		{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
 		secrets(target, "get", "list", "watch", "create", "patch", "delete"),
 	}
-	for shard := range 8 {
+	for shard := range 32 {
 		rules = append(rules, secrets(fmt.Sprintf("imagepullsecret-operator-leases-%d", shard), "get", "create", "patch"))
 	}
 	if sourceName != "" {

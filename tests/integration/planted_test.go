@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -97,6 +99,29 @@ func leaked(text string) []string {
 	return secrets.in(text)
 }
 
+// placesOf names where leaks stand in JSON documents, one to a line, without
+// showing what stands there: the object's name and the nearest field.
+func placesOf(text string, leaks []string) string {
+	places := map[string]bool{}
+	for line := range strings.Lines(text) {
+		for _, leak := range leaks {
+			before, _, found := strings.Cut(line, leak)
+			if !found {
+				continue
+			}
+			name, field := "", ""
+			if names := regexp.MustCompile(`"name":"([^"]*)"`).FindStringSubmatch(line); names != nil {
+				name = names[1]
+			}
+			if fields := regexp.MustCompile(`"([\w./:-]+)":`).FindAllStringSubmatch(before, -1); len(fields) > 0 {
+				field = fields[len(fields)-1][1]
+			}
+			places[fmt.Sprintf("%q in field %q", name, field)] = true
+		}
+	}
+	return strings.Join(slices.Sorted(maps.Keys(places)), ", ")
+}
+
 // output is what people and programs may read in clusters while the operator
 // runs there, in all its versions.
 type output struct {
@@ -176,6 +201,9 @@ func withoutSecrets(object client.Object) client.Object {
 	switch made := object.DeepCopyObject().(type) {
 	case *corev1.Secret:
 		made.Data, made.StringData = nil, nil
+		if _, ours := made.Annotations[v1alpha1.AnnotationContentHash]; !ours {
+			delete(made.Annotations, v1alpha1.AnnotationIMPSLastApplied) // IMPS's own leak, which ends when we adopt the Secret
+		}
 		return made
 	case *v1alpha1.ImagePullSecret:
 		made.Spec = v1alpha1.ImagePullSecretSpec{}

@@ -101,7 +101,7 @@ func searchOutput(log, metrics string) error {
 			err = errors.Join(err, fmt.Errorf("nothing was found in %s", where))
 		}
 		if leaks := leaked(text); len(leaks) > 0 {
-			err = errors.Join(err, fmt.Errorf("%d parts of secrets stand in %s", len(leaks), where))
+			err = errors.Join(err, fmt.Errorf("%d parts of secrets stand in %s: %s", len(leaks), where, placesOf(text, leaks)))
 		}
 	}
 	return err
