@@ -123,7 +123,7 @@ func removeSeed(t *testing.T) {
 	if err := shared.api.Delete(context.Background(), object); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "the object and its Secrets gone", func() error {
+	eventuallyLong(t, "the object and its Secrets gone", func() error {
 		var secrets corev1.SecretList
 		if err := shared.api.List(context.Background(), &secrets, client.HasLabels{v1alpha1.LabelOwnerUID}); err != nil {
 			return err

@@ -224,7 +224,7 @@ func expectSecret(t *testing.T, namespace, name string, registries ...string) *c
 // expectNoSecret waits until there is no Secret of a name.
 func expectNoSecret(t *testing.T, namespace, name string) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("no Secret %s/%s", namespace, name), func() error {
+	eventuallyLong(t, fmt.Sprintf("no Secret %s/%s", namespace, name), func() error { // the garbage collector takes its time with a new CRD
 		_, err := secretIn(t, namespace, name)
 		switch {
 		case err == nil:
