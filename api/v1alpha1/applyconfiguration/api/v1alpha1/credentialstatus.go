@@ -29,8 +29,8 @@ type CredentialStatusApplyConfiguration struct {
 	Registries []string `json:"registries,omitempty"`
 	// expiresAt is when the login in use expires; absent when it does not.
 	ExpiresAt *v1.Time `json:"expiresAt,omitempty"`
-	// renewAt is when the login in use is, or was, to be renewed; absent when
-	// it does not expire.
+	// renewAt is when the login in use is, or was, to be renewed; where there
+	// is none yet, when it is tried next. Absent when the login does not expire.
 	RenewAt *v1.Time `json:"renewAt,omitempty"`
 }
 
