@@ -234,7 +234,7 @@ func TestModeNamedIsEnforced(t *testing.T) {
 			"writing a Secret of another name":              apply("other", "default"),
 			"listing all Secrets":                           list(""),
 			"writing its own Secret in another namespace":   apply("imagepullsecret-operator-leases-0", "default"),
-			"writing a Secret that only looks like its own": apply("imagepullsecret-operator-leases-8", namespace),
+			"writing a Secret that only looks like its own": apply("imagepullsecret-operator-leases-32", namespace),
 		})
 		i.uninstall(t)
 	})

@@ -29,7 +29,7 @@ func TestRightsAreExactlyThese(t *testing.T) {
 		}
 	}
 	keep := []string{"get", "list", "watch", "create", "patch", "delete"}
-	leases := make([]string, 8)
+	leases := make([]string, 32)
 	for i := range leases {
 		leases[i] = fmt.Sprintf("imagepullsecret-operator-leases-%d", i)
 	}
