@@ -38,11 +38,14 @@ type Error struct {
 	Message string
 	// RetryAfter is how long the provider asked to wait; 0 if it did not say.
 	RetryAfter time.Duration
-	// Down is the host that did not do its work, if that is what failed: it
-	// could not be reached, answered what nobody can read, or failed itself.
-	// Its other users had better wait. It is "" where the host did its work,
-	// be it to refuse, to throttle or to tell of somebody else's trouble.
-	Down string
+	// Host is whom the failed request went to, as Provider.Endpoints names it;
+	// "" if nothing was asked of anybody.
+	Host string
+	// Down: Host did not do its work. It could not be reached, answered what
+	// nobody can read, or failed itself, so its other users had better wait.
+	// It is false where the host did its work, be it to refuse, to throttle or
+	// to tell of somebody else's trouble.
+	Down bool
 	// Cause is the underlying error for errors.Is and errors.As; it is never
 	// printed. It may be nil.
 	Cause error
@@ -78,11 +81,20 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
+// HostOf returns whom the failed request went to, or "".
+func HostOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Host
+	}
+	return ""
+}
+
 // DownHost returns the host that did not do its work, or "".
 func DownHost(err error) string {
 	var e *Error
-	if errors.As(err, &e) {
-		return e.Down
+	if errors.As(err, &e) && e.Down {
+		return e.Host
 	}
 	return ""
 }

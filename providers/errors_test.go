@@ -51,14 +51,14 @@ func TestRetryAfter(t *testing.T) {
 }
 
 func TestDownHost(t *testing.T) {
-	down := &providers.Error{Class: providers.Transient, Down: "sts.example"}
+	down := &providers.Error{Class: providers.Transient, Host: "sts.example", Down: true}
 	for name, test := range map[string]struct {
 		err  error
 		want string
 	}{
 		"an Error says who":            {down, "sts.example"},
 		"a wrapped Error says who":     {fmt.Errorf("fetching: %w", down), "sts.example"},
-		"an Error of a refusal":        {providers.Errorf(providers.Denied, "x"), ""},
+		"an Error of a refusal":        {&providers.Error{Class: providers.Denied, Host: "sts.example"}, ""},
 		"any other error says nothing": {io.EOF, ""},
 		"no error says nothing":        {nil, ""},
 	} {

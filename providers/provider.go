@@ -27,10 +27,11 @@ type Provider interface {
 	// stand in a log.
 	Key() string
 
-	// Endpoint is the host that an exchange depends on first, with the port if
-	// it is other than 443. Exchanges with one endpoint are limited together,
-	// and pause together while it is down.
-	Endpoint() string
+	// Endpoints are the hosts that an exchange depends on, each once, in the
+	// order in which it calls them, with the port if it is other than 443.
+	// Exchanges with one host are limited together, and pause together while
+	// it is down.
+	Endpoints() []string
 
 	// Registries are the keys under which the login stands in a
 	// dockerconfigjson, known before any exchange, in the order in which they
@@ -68,4 +69,8 @@ type Credential struct {
 	Login dockerconfig.Login
 	// ExpiresAt is when the login stops working, by the provider's word.
 	ExpiresAt time.Time
+	// Skew says which clock to set right, such as "this machine's clock is 5m0s
+	// behind AWS's"; "" while the clocks agree. It is true of the exchange, not
+	// of the login.
+	Skew string
 }

@@ -171,6 +171,9 @@ func leased(s source, found providers.Source, lease credentials.Lease, now time.
 		c.Reason = reasonOf(lease.Err)
 		c.Message = lease.Err.Error()
 		c.Failed = lease.Credential == nil
+	case lease.Credential.Skew != "":
+		// The login works; the next one may not.
+		c.Reason, c.Message = v1alpha1.ReasonClockSkew, lease.Credential.Skew+": set it right"
 	}
 	if c.expired(now) {
 		c.Failed, c.Reason = true, v1alpha1.ReasonExpired

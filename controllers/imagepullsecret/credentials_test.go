@@ -91,12 +91,15 @@ func TestUnread(t *testing.T) {
 func TestLeased(t *testing.T) {
 	meant := providers.Source{Name: "ecr", Provider: oneRegistry{}}
 	denied := providers.Errorf(providers.Denied, "not authorised")
+	skewed := lease(time.Hour, nil)
+	skewed.Credential.Skew = "this machine's clock is 5m0s behind AWS's"
 	cases := map[string]struct {
 		lease  credentials.Lease
 		reason string
 		failed bool
 		logins int
 	}{
+		"clocks that differ are told of beside a valid lease":      {skewed, v1alpha1.ReasonClockSkew, false, 1},
 		"a valid lease is fine":                                    {lease(time.Hour, nil), "", false, 1},
 		"one that can't be renewed is told of but has not failed":  {lease(time.Hour, denied), v1alpha1.ReasonDenied, false, 1},
 		"one past its expiry has failed and its logins stay":       {lease(-time.Second, denied), v1alpha1.ReasonExpired, true, 1},

@@ -3,6 +3,7 @@ package awsidentity
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -296,20 +297,20 @@ func TestSessionNames(t *testing.T) {
 	}
 }
 
-func TestTheFirstHostIsThatOfTheFirstCall(t *testing.T) {
+func TestTheHostsAreThoseThatAreCalled(t *testing.T) {
 	chained := Config{Ambient: true, AssumeRoles: []Role{{RoleARN: nextRole}}}
 	for name, test := range map[string]struct {
 		config Config
-		want   string
+		want   []string
 	}{
-		"an access key":                 {keyConfig(), "api.example"},
-		"an access key with a role":     {keyWithRole(), "sts.eu-central-1.amazonaws.com"},
-		"a ServiceAccount":              {accountConfig(), "sts.eu-central-1.amazonaws.com"},
-		"the operator itself":           {Config{Ambient: true}, "api.example"},
-		"the operator in another role ": {chained, "sts.eu-central-1.amazonaws.com"},
+		"an access key":                {keyConfig(), []string{"api.example"}},
+		"an access key with a role":    {keyWithRole(), []string{"sts.eu-central-1.amazonaws.com", "api.example"}},
+		"a ServiceAccount":             {accountConfig(), []string{"sts.eu-central-1.amazonaws.com", "api.example"}},
+		"the operator itself":          {Config{Ambient: true}, []string{"api.example"}},
+		"the operator in another role": {chained, []string{"sts.eu-central-1.amazonaws.com", "api.example"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := newIdentity(t, test.config, nil).FirstHost("api.example"); got != test.want {
+			if got := newIdentity(t, test.config, nil).Hosts("api.example"); !slices.Equal(got, test.want) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})

@@ -26,6 +26,9 @@ type Call struct {
 	clock func(http.Header) string
 }
 
+// whose says in messages whose word or clock something is.
+const whose = "AWS's"
+
 // noCode is what the SDK puts for a code when it found none.
 const noCode = "UnknownError"
 
@@ -62,7 +65,7 @@ func (e *Exchange) unfinished(ctx context.Context, call Call, err error) *provid
 	failure := call.Unanswered(ctx, err)
 	if e.http.status != 0 {
 		if exchange.ClassOfStatus(e.http.status) != providers.Transient {
-			failure.Down = "" // AWS did its work: it asked for fewer requests
+			failure.Down = false // AWS did its work: it asked for fewer requests
 		}
 		failure.Message += fmt.Sprintf(" (last answer: %s)", exchange.StatusText(e.http.status))
 		failure.RetryAfter = e.retryAfter()
@@ -93,7 +96,7 @@ func (e *Exchange) refused(call Call, err error, refusal smithy.APIError) *provi
 	failure := call.Errorf(found.class, "%s", what)
 	failure.RetryAfter, failure.Cause = e.retryAfter(), err
 	if e.http.status >= http.StatusInternalServerError && found.class == providers.Transient {
-		failure.Down = call.Host
+		failure.Down = true
 	}
 	return failure
 }
@@ -118,7 +121,7 @@ func (e *Exchange) clockHint(call Call) string {
 	if call.clock != nil {
 		return call.clock(e.http.header)
 	}
-	if difference := exchange.ClockDifference(e.http.header, e.now(), "this machine's", "AWS's"); difference != "" {
+	if difference := exchange.Skew(e.http.header, e.now(), whose); difference != "" {
 		return difference + ": set it right"
 	}
 	return "set this machine's clock right"

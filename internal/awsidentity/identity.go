@@ -97,13 +97,14 @@ func fields(c Config, region Region) []string {
 	return list
 }
 
-// FirstHost is the host that an exchange depends on first: that of STS if a
-// role is assumed, otherwise that of the service itself.
-func (i *Identity) FirstHost(service string) string {
+// Hosts are those that an exchange with a service depends on: that of STS if a
+// role is assumed, and the service's own. Where the operator's own identity
+// comes from is the business of the SDK.
+func (i *Identity) Hosts(service string) []string {
 	if i.config.hasServiceAccount() || len(i.chain) > 0 {
-		return i.region.STSHost
+		return []string{i.region.STSHost, service}
 	}
-	return service
+	return []string{service}
 }
 
 // String hides the access key, so that an Identity may be printed by mistake.

@@ -63,9 +63,6 @@ func (e *Exchange) withoutOwn(ctx context.Context, origin string, err error) *pr
 		failure = call.Errorf(providers.Transient, "there are none")
 		failure.Cause = err
 	}
-	if origin != e.identity.FirstHost("") {
-		failure.Down = "" // of the endpoint, which nobody has asked yet, this tells nothing
-	}
 	failure.Message += "; " + ownHint
 	return failure
 }

@@ -293,8 +293,8 @@ func TestWhatGivesTheOperatorItsIdentityIsDownOnlyIfItIsTheEndpoint(t *testing.T
 	} {
 		t.Run(name, func(t *testing.T) {
 			failed := &url.Error{Op: "Put", URL: "http://169.254.169.254", Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}
-			if err := begin(test.identity, providers.Env{}).withoutOwn(t.Context(), test.origin, failed); err.Down != test.down {
-				t.Errorf("%q is said to be down: %v", err.Down, err)
+			if err := begin(test.identity, providers.Env{}).withoutOwn(t.Context(), test.origin, failed); err.Host != test.origin || !err.Down {
+				t.Errorf("down is %q: %v", providers.DownHost(err), err)
 			}
 		})
 	}

@@ -27,11 +27,7 @@ func (e *Exchange) Login(call Call, token *string, expiresAt *time.Time) (provid
 	if err := call.CheckToken(login.Password); err != nil {
 		return providers.Credential{}, err
 	}
-	expires := exchange.LocalExpiry(e.http.header, *expiresAt, e.now())
-	if err := call.CheckExpiry(exchange.Answer{Header: e.http.header}, expires, e.now(), "AWS's"); err != nil {
-		return providers.Credential{}, err
-	}
-	return providers.Credential{Login: login, ExpiresAt: expires}, nil
+	return call.Credential(exchange.Answer{Header: e.http.header}, login, *expiresAt, e.now(), whose)
 }
 
 // parseToken takes an authorization token apart: the base64 of user, colon and

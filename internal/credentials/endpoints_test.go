@@ -12,14 +12,14 @@ import (
 
 // unreachable is the error of an exchange that did not get through to a host.
 func unreachable(host string) error {
-	return &providers.Error{Class: providers.Transient, Message: "no answer", Down: host}
+	return &providers.Error{Class: providers.Transient, Message: "no answer", Host: host, Down: true}
 }
 
 // down makes an endpoint fail until the store takes it to be down.
 func (w world) down(t *testing.T, endpoint string) {
 	t.Helper()
 	for i := range outageAfter {
-		w.Lease(fakeProvider{key: fmt.Sprint("victim-", i), endpoint: endpoint, fetch: failing("", unreachable(endpoint)).fetch})
+		w.Lease(fakeProvider{key: fmt.Sprint("victim-", i), endpoints: []string{endpoint}, fetch: failing("", unreachable(endpoint)).fetch})
 	}
 	for range outageAfter {
 		<-w.changes
@@ -29,7 +29,7 @@ func (w world) down(t *testing.T, endpoint string) {
 // at returns a provider whose exchange succeeds, and counts.
 func (w world) at(endpoint, key string, count *int) fakeProvider {
 	p := w.giving(key, time.Hour, count)
-	p.endpoint = endpoint
+	p.endpoints = []string{endpoint}
 	return p
 }
 
@@ -91,67 +91,138 @@ func TestAnEndpointThatIsBackIsUsedByEveryoneAtOnce(t *testing.T) {
 	}
 }
 
-// While a host is down, one exchange at a time looks whether it is back.
-func TestOneExchangeProbes(t *testing.T) {
-	e, now := newEndpoints(), start
-	enter := func() *visit {
-		v, until, err := e.enter(t.Context(), "h", func() time.Time { return now })
-		if err != nil {
-			t.Fatal(err)
-		}
-		if v == nil && !until.After(now) {
-			t.Errorf("to wait until %s, which is past", until)
-		}
-		if v != nil {
-			v.leave()
-		}
-		return v
+// walk is the way of visitors to the hosts of one route.
+type walk struct {
+	*endpoints
+	hosts []string
+	now   time.Time
+}
+
+// try enters and leaves; nil if the hosts are left alone.
+func (w *walk) try(t *testing.T) *visit {
+	t.Helper()
+	v, pause, err := w.enter(t.Context(), w.hosts, func() time.Time { return w.now })
+	if err != nil {
+		t.Fatal(err)
 	}
-	early := enter()
+	if v == nil && !pause.until.After(w.now) {
+		t.Errorf("to wait until %s, which is past", pause.until)
+	}
+	if v != nil {
+		v.leave()
+	}
+	return v
+}
+
+// fail has as many keys as it takes find a host down.
+func (w *walk) fail(t *testing.T, host string) {
+	t.Helper()
 	for i := range outageAfter {
-		v := enter()
-		if v == nil || v.probe {
+		v := w.try(t)
+		if v == nil || len(v.probes) > 0 {
 			t.Fatalf("visit %d is %+v", i, v)
 		}
-		v.foundDown(fmt.Sprint(i), now)
+		v.foundDown(host, fmt.Sprint(i), w.now)
 	}
-	if enter() != nil {
+}
+
+// While a host is down, one exchange at a time looks whether it is back.
+func TestOneExchangeProbes(t *testing.T) {
+	w := &walk{newEndpoints(), []string{"h"}, start}
+	early := w.try(t)
+	w.fail(t, "h")
+	if w.try(t) != nil {
 		t.Error("let in while it is left alone")
 	}
-	now = now.Add(firstPause)
-	probe := enter()
-	if probe == nil || !probe.probe {
+	w.now = w.now.Add(firstPause)
+	probe := w.try(t)
+	if probe == nil || !probe.probed("h") {
 		t.Fatalf("the probe is %+v", probe)
 	}
-	early.foundDown("early", now) // which began before all this
-	if enter() != nil {
+	early.foundDown("h", "early", w.now) // which began before all this
+	if w.try(t) != nil {
 		t.Error("two probes at a time")
 	}
-	if until := probe.foundDown("probe", now); until.Sub(now) != 2*firstPause {
-		t.Errorf("the second pause is %s, want %s", until.Sub(now), 2*firstPause)
+	if until := probe.foundDown("h", "probe", w.now); until.Sub(w.now) != 2*firstPause {
+		t.Errorf("the second pause is %s, want %s", until.Sub(w.now), 2*firstPause)
 	}
-	now = now.Add(2 * firstPause)
-	if probe = enter(); probe == nil {
+	w.now = w.now.Add(2 * firstPause)
+	if probe = w.try(t); probe == nil {
 		t.Fatal("the second probe is refused")
 	}
-	probe.foundNothing()
-	if probe = enter(); probe == nil {
+	probe.foundNothing("h")
+	if probe = w.try(t); probe == nil {
 		t.Fatal("a probe that told nothing keeps others away")
 	}
-	if !probe.foundUp() || enter() == nil || enter() == nil {
+	if !probe.foundUp("h") || w.try(t) == nil || w.try(t) == nil {
+		t.Error("it is back, and still not open to everyone")
+	}
+}
+
+// A route is as good as the worst of its hosts, and its first hosts are there
+// for others.
+func TestAHostBehindAnotherHasAnOutageOfItsOwn(t *testing.T) {
+	all := newEndpoints()
+	broken := &walk{all, []string{"shared", "broken"}, start}
+	well := &walk{all, []string{"shared", "well"}, start}
+	broken.fail(t, "broken")
+	if broken.try(t) != nil || well.try(t) == nil {
+		t.Error("the outage of a host behind another counts for both, or for none")
+	}
+	broken.now = start.Add(firstPause)
+	probe := broken.try(t)
+	if probe == nil || !probe.probed("broken") || probe.probed("shared") || broken.try(t) != nil {
+		t.Fatalf("the probe is %+v", probe)
+	}
+	if probe.foundUp("shared") || !probe.foundUp("broken") || broken.try(t) == nil {
 		t.Error("it is back, and still not open to everyone")
 	}
 }
 
 func TestPausesAreBounded(t *testing.T) {
 	e := newEndpoints()
-	v := &visit{all: e, host: "h", probe: true}
+	v := &visit{all: e, hosts: []string{"h"}, probes: []string{"h"}}
 	var until time.Time
 	for i := range 100 {
-		until = v.foundDown(fmt.Sprint(i), start)
+		until = v.foundDown("h", fmt.Sprint(i), start)
 	}
 	if until.Sub(start) != longestPause {
 		t.Errorf("left alone for %s, want %s", until.Sub(start), longestPause)
+	}
+}
+
+// What an exchange meets tells of the hosts up to the one where it ends.
+func TestWhatIsLearntOfHosts(t *testing.T) {
+	refusal := func(host string) error { return &providers.Error{Class: providers.Denied, Host: host} }
+	cases := map[string]struct {
+		err    error
+		closed map[string]bool // of the two hosts, both of which were down before
+	}{
+		"both do their work":           {nil, map[string]bool{"first": false, "last": false}},
+		"the first refuses":            {refusal("first"), map[string]bool{"first": false, "last": true}},
+		"the last refuses":             {refusal("last"), map[string]bool{"first": false, "last": false}},
+		"the first is down":            {unreachable("first"), map[string]bool{"first": true, "last": true}},
+		"the last is down":             {unreachable("last"), map[string]bool{"first": false, "last": true}},
+		"nobody knows what happened":   {errors.New("boom"), map[string]bool{"first": true, "last": true}},
+		"nobody was asked of anything": {refusal(""), map[string]bool{"first": true, "last": true}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, &fakePersister{})
+			hosts := []string{"first", "last"}
+			v := &visit{all: w.endpoints, hosts: hosts}
+			for i := range outageAfter {
+				v.foundDown("first", fmt.Sprint(i), start)
+				v.foundDown("last", fmt.Sprint(i), start)
+			}
+			v.probes = hosts
+			w.judge(v, "k", c.err)
+			for host, want := range c.closed {
+				if got := w.endpoints.of(host); got.down() != want || got.probing {
+					t.Errorf("%s is taken to be down: %t, and probed: %t", host, got.down(), got.probing)
+				}
+			}
+		})
 	}
 }
 
@@ -169,7 +240,7 @@ func TestNotEveryFailureIsAnOutage(t *testing.T) {
 	for name, provider := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, &fakePersister{}).run(t)
-			provider.endpoint = "e"
+			provider.endpoints = []string{"e"}
 			for i := range 2 * outageAfter {
 				provider.key = fmt.Sprint(i)
 				w.Lease(provider)
@@ -180,7 +251,7 @@ func TestNotEveryFailureIsAnOutage(t *testing.T) {
 	}
 	t.Run("one key that fails over and over", func(t *testing.T) {
 		w := newWorld(t, &fakePersister{}).run(t)
-		provider := fakeProvider{key: "bad", endpoint: "e", fetch: failing("", unreachable("e")).fetch}
+		provider := fakeProvider{key: "bad", endpoints: []string{"e"}, fetch: failing("", unreachable("e")).fetch}
 		for range 2 * outageAfter {
 			w.Lease(provider)
 			w.wait(t, "bad")
@@ -204,7 +275,7 @@ func (w world) expectUp(t *testing.T, endpoint string) {
 // What asked for time is not woken before it.
 func TestAnEndpointThatIsBackDoesNotWakeWhoeverWasThrottled(t *testing.T) {
 	w := newWorld(t, &fakePersister{}).run(t)
-	throttled := fakeProvider{key: "throttled", endpoint: "e", fetch: failing("", &providers.Error{Class: providers.Throttled, RetryAfter: 4 * time.Minute}).fetch}
+	throttled := fakeProvider{key: "throttled", endpoints: []string{"e"}, fetch: failing("", &providers.Error{Class: providers.Throttled, RetryAfter: 4 * time.Minute}).fetch}
 	w.Lease(throttled)
 	w.wait(t, "throttled")
 	before := w.Lease(throttled).NextExchange
@@ -222,28 +293,69 @@ func TestAnEndpointThatIsBackDoesNotWakeWhoeverWasThrottled(t *testing.T) {
 	}
 }
 
-func TestAnEndpointHasRoomForSoMany(t *testing.T) {
-	w := newWorld(t, &fakePersister{}).run(t)
-	release, begun := make(chan struct{}), make(chan struct{}, 2*maxInFlight)
-	for i := range maxInFlight + 1 {
-		w.Lease(fakeProvider{key: fmt.Sprint(i), endpoint: "busy", fetch: func(context.Context) (providers.Credential, error) {
-			begun <- struct{}{}
-			<-release
+// held are exchanges that hang.
+type held struct {
+	hosts   []string
+	begun   chan struct{} // one item for each that has begun beyond the expected ones
+	release chan struct{}
+}
+
+// hang starts exchanges that hang, and waits until as many as there is room
+// for have begun.
+func (w world) hang(exchanges, room int, hosts ...string) held {
+	h := held{hosts, make(chan struct{}, exchanges), make(chan struct{})}
+	for i := range exchanges {
+		w.Lease(fakeProvider{key: fmt.Sprint(hosts, i), endpoints: hosts, fetch: func(context.Context) (providers.Credential, error) {
+			h.begun <- struct{}{}
+			<-h.release
 			return providers.Credential{ExpiresAt: start.Add(time.Hour)}, nil
 		}})
 	}
-	for range maxInFlight {
-		<-begun
+	for range room {
+		<-h.begun
 	}
+	return h
+}
+
+// expectRoomFor expects that a provider is answered although others hang, and
+// then lets them end. It is the last to begin, so all of them had their chance.
+func (w world) expectRoomFor(t *testing.T, hosts []string, hanging ...held) {
+	t.Helper()
 	var count int
-	w.Lease(w.at("idle", "k", &count))
-	w.wait(t, "k") // another endpoint's exchange is through by now
-	if len(begun) != 0 {
-		t.Errorf("more than %d exchanges at a time", maxInFlight)
+	p := w.giving("k", time.Hour, &count)
+	p.endpoints = hosts
+	w.Lease(p)
+	w.wait(t, "k")
+	ends := 0
+	for _, h := range hanging {
+		if len(h.begun) != 0 {
+			t.Errorf("%d more exchanges with %s than there is room for", len(h.begun), h.hosts)
+		}
+		ends += cap(h.begun)
 	}
-	close(release)
-	<-begun
-	for range maxInFlight + 1 {
+	for _, h := range hanging {
+		close(h.release)
+	}
+	for range ends {
 		<-w.changes
 	}
+}
+
+func TestARouteHasRoomForSoMany(t *testing.T) {
+	w := newWorld(t, &fakePersister{}).run(t)
+	w.expectRoomFor(t, []string{"idle"}, w.hang(maxOnRoute+1, maxOnRoute, "busy"))
+}
+
+// One registry that hangs leaves the directory in front of it to the others.
+func TestAHostThatHangsLeavesRoomAtTheHostBeforeIt(t *testing.T) {
+	w := newWorld(t, &fakePersister{}).run(t)
+	w.expectRoomFor(t, []string{"shared", "well"}, w.hang(3*maxInFlight, maxOnRoute, "shared", "hanging"))
+}
+
+func TestAHostHasRoomForSoMany(t *testing.T) {
+	w := newWorld(t, &fakePersister{}).run(t)
+	w.expectRoomFor(t, []string{"idle"},
+		w.hang(maxOnRoute, maxOnRoute, "shared", "one"),
+		w.hang(maxOnRoute, maxInFlight-maxOnRoute, "shared", "another"),
+		w.hang(1, 0, "shared", "yet another"))
 }

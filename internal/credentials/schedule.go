@@ -66,12 +66,10 @@ func spread(key string, issued time.Time) float64 {
 // retryAfter returns how long to wait after the failures-th failure in a row
 // (1 is the first). remaining is the life left in the login that is in use, 0
 // or less if there is none; the nearer its end, the sooner the next attempt.
-// random is in [0, 1).
+// What the provider asked for may make the wait longer, up to longestRetry,
+// and never shorter: who asks for a second each time would be asked each
+// second. random is in [0, 1).
 func retryAfter(err error, failures int, remaining time.Duration, random float64) time.Duration {
-	if asked := providers.RetryAfter(err); asked > 0 {
-		// Not earlier, and not all who were told the same at once.
-		return time.Duration(float64(min(asked, longestRetry)) * (1 + jitter*random))
-	}
 	wait := backoff(failures)
 	switch providers.ClassOf(err) {
 	case providers.Invalid, providers.Denied:
@@ -88,7 +86,10 @@ func retryAfter(err error, failures int, remaining time.Duration, random float64
 	if remaining > 0 {
 		wait = min(wait, max(remaining/4, firstRetry))
 	}
-	return time.Duration(float64(wait) * (1 - jitter + 2*jitter*random))
+	wait = time.Duration(float64(wait) * (1 - jitter + 2*jitter*random))
+	// Not earlier than asked, and not all who were told the same at once.
+	asked := float64(min(providers.RetryAfter(err), longestRetry)) * (1 + jitter*random)
+	return max(wait, time.Duration(asked))
 }
 
 // backoff doubles from firstRetry to longestRetry.

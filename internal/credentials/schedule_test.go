@@ -69,6 +69,8 @@ func TestRetryAfter(t *testing.T) {
 		"a right in this cluster is looked for soon":            {providers.Errorf(providers.Forbidden, "x"), 100, 0, grantInterval},
 		"throttling begins with a longer wait":                  {providers.Errorf(providers.Throttled, "x"), 1, 0, 8 * time.Second},
 		"what the provider asks for is done, and a bit more":    {&providers.Error{Class: providers.Throttled, RetryAfter: time.Minute}, 1, 0, 63 * time.Second},
+		"a short wait that it asks for each time is no hurry":   {&providers.Error{Class: providers.Throttled, RetryAfter: time.Second}, 10, 0, longestRetry},
+		"nor is one beside a refusal":                           {&providers.Error{Class: providers.Denied, RetryAfter: time.Second}, 1, 0, probeInterval},
 		"but not for ever":                                      {&providers.Error{Class: providers.Throttled, RetryAfter: 24 * time.Hour}, 1, 0, longestRetry * 21 / 20},
 		"the nearer the end of the login in use, the sooner":    {transient, 100, 40 * time.Second, 10 * time.Second},
 		"at its very end not without a pause":                   {transient, 100, time.Millisecond, firstRetry},

@@ -5,6 +5,7 @@ package credentials
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -99,9 +100,9 @@ type Store struct {
 // entry is one key's lease and the state of its exchange.
 type entry struct {
 	lease    Lease
-	endpoint string
+	hosts    []string // of its exchange
 	inFlight bool
-	waiting  bool // for its endpoint to be back
+	waiting  bool // for one of its hosts to be back
 	failures int
 	lastUse  time.Time
 }
@@ -216,7 +217,7 @@ func (s *Store) Lease(p providers.Provider) Lease {
 		e = &entry{lease: Lease{AskedAt: now}}
 		s.entries[key] = e
 	}
-	e.lastUse, e.endpoint = now, p.Endpoint()
+	e.lastUse, e.hosts = now, p.Endpoints()
 	if s.loaded && !e.inFlight && !now.Before(e.lease.NextExchange) {
 		e.inFlight = true
 		e.lease.NextExchange = time.Time{}
@@ -259,19 +260,19 @@ func (e *entry) validAt(now time.Time) bool {
 	return e.lease.Credential != nil && now.Before(e.lease.Credential.ExpiresAt)
 }
 
-// exchange asks p once, when its endpoint has room, and files the answer.
+// exchange asks p once, when its endpoints have room, and files the answer.
 func (s *Store) exchange(p providers.Provider) {
-	visit, until, err := s.endpoints.enter(s.running, p.Endpoint(), s.clock.Now)
+	visit, pause, err := s.endpoints.enter(s.running, p.Endpoints(), s.clock.Now)
 	switch {
 	case err != nil:
 		return // the process is stopping; this says nothing about the provider
 	case visit == nil:
-		s.putOff(p, until)
+		s.putOff(p, pause)
 		s.changed(p.Key())
 		return
 	}
 	started := s.clock.Now()
-	credential, minted, err := s.fetch(p)
+	credential, err := s.fetch(p)
 	visit.leave()
 	if s.running.Err() != nil {
 		return
@@ -282,57 +283,60 @@ func (s *Store) exchange(p providers.Provider) {
 	} else {
 		s.fail(p.Key(), err)
 	}
-	s.judge(visit, p, err, minted)
+	s.judge(visit, p.Key(), err)
 	s.changed(p.Key())
 	if err == nil {
 		s.persist(p.Key(), SavedLease{Credential: credential, IssuedAt: started})
 	}
 }
 
-// fetch makes one exchange. minted tells that no token of a ServiceAccount was
-// missing for it; if one was, the failure is not the endpoint's.
-func (s *Store) fetch(p providers.Provider) (credential providers.Credential, minted bool, err error) {
+// fetch makes one exchange.
+func (s *Store) fetch(p providers.Provider) (providers.Credential, error) {
 	ctx, cancel := context.WithTimeout(s.running, exchangeDeadline)
 	defer cancel()
-	minted = true
-	credential, err = p.Fetch(ctx, providers.Env{
-		Token: func(ctx context.Context, account providers.ServiceAccount, audience string) (string, error) {
-			token, err := s.env.Token(ctx, account, audience)
-			minted = minted && err == nil
-			return token, err
-		},
-	})
-	return credential, minted, err
+	return p.Fetch(ctx, s.env)
 }
 
-// judge notes what an exchange tells about its endpoint. If that is back after
-// an outage, everything that waits for it is tried soon.
-func (s *Store) judge(v *visit, p providers.Provider, err error, minted bool) {
-	endpoint, now := p.Endpoint(), s.clock.Now()
-	switch down := providers.DownHost(err); {
-	case down == endpoint:
-		if until := v.foundDown(p.Key(), now); until.After(now) {
-			s.log.Info("endpoint is left alone for a moment", "endpoint", endpoint, "until", until)
-		}
-	case !minted, err != nil && down == "" && providers.ClassOf(err) == providers.Transient:
-		v.foundNothing()
-	case v.foundUp(): // by an answer, if only a refusal, or because another host failed after it
-		s.log.Info("endpoint is back", "endpoint", endpoint)
-		for _, key := range s.resume(endpoint, now) {
-			s.changed(key)
+// judge notes what an exchange tells about its hosts. Those that were asked
+// before the one that failed did their work, and so did one that refused; of
+// those behind it, and of all if no token of a ServiceAccount was to be had,
+// nothing is known.
+func (s *Store) judge(v *visit, key string, err error) {
+	now, failed := s.clock.Now(), slices.Index(v.hosts, providers.HostOf(err))
+	refused := err != nil && providers.ClassOf(err) != providers.Transient
+	for i, host := range v.hosts {
+		switch {
+		case err == nil, i < failed, i == failed && refused:
+			if v.foundUp(host) {
+				s.resume(host, now)
+			}
+		case i == failed && providers.DownHost(err) != "":
+			if until := v.foundDown(host, key, now); until.After(now) {
+				s.log.Info("endpoint is left alone for a moment", "endpoint", host, "until", until)
+			}
+		default:
+			v.foundNothing(host)
 		}
 	}
 }
 
-// resume lets every exchange that waits for an endpoint take place within two
-// seconds, and returns their keys.
-func (s *Store) resume(endpoint string, now time.Time) []string {
+// resume lets every exchange that waits for a host which is back take place
+// within two seconds, and tells of it.
+func (s *Store) resume(host string, now time.Time) {
+	s.log.Info("endpoint is back", "endpoint", host)
+	for _, key := range s.waitingFor(host, now) {
+		s.changed(key)
+	}
+}
+
+// waitingFor returns the keys that wait for a host, and no longer have to.
+func (s *Store) waitingFor(host string, now time.Time) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var keys []string
 	for key, e := range s.entries {
-		waits := e.waiting || providers.DownHost(e.lease.Err) == endpoint
-		if waits && e.endpoint == endpoint && !e.inFlight {
+		waits := e.waiting || providers.DownHost(e.lease.Err) == host
+		if waits && slices.Contains(e.hosts, host) && !e.inFlight {
 			e.lease.NextExchange = now.Add(time.Duration(s.random() * float64(resumeWithin)))
 			keys = append(keys, key)
 		}
@@ -368,18 +372,18 @@ func (s *Store) fail(key string, err error) {
 	e.lease.NextExchange = now.Add(retryAfter(err, e.failures, remaining, s.random()))
 }
 
-// putOff files that there was no exchange, since the endpoint is left alone
-// until a time. What an earlier one met is more telling and stays.
-func (s *Store) putOff(p providers.Provider, until time.Time) {
+// putOff files that there was no exchange, since a host is left alone for a
+// time. What an earlier one met is more telling and stays.
+func (s *Store) putOff(p providers.Provider, left pause) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[p.Key()]
 	e.inFlight, e.waiting = false, true
 	if e.lease.Pending() {
 		e.lease.Err = providers.Errorf(providers.Transient,
-			"%s could not be reached by others and is tried by one exchange at a time until it is back", e.endpoint)
+			"%s could not be reached by others and is tried by one exchange at a time until it is back", left.host)
 	}
-	e.lease.NextExchange = until.Add(time.Duration(s.random() * float64(firstPause)))
+	e.lease.NextExchange = left.until.Add(time.Duration(s.random() * float64(firstPause)))
 }
 
 // persist saves a lease. A failure costs an exchange after the next restart
@@ -387,7 +391,7 @@ func (s *Store) putOff(p providers.Provider, until time.Time) {
 func (s *Store) persist(key string, lease SavedLease) {
 	if err := s.persister.Save(s.running, key, lease); err != nil && s.running.Err() == nil {
 		s.metrics.LeaseNotSaved()
-		s.log.Error(err, "saving a lease; it will be obtained anew after a restart", "key", key)
+		s.log.Error(err, "saving a lease; it will be obtained anew after a restart")
 	}
 }
 

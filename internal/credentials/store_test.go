@@ -20,15 +20,15 @@ var start = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 // fakeProvider answers as its function says.
 type fakeProvider struct {
-	key      string
-	endpoint string
-	fetch    func(context.Context) (providers.Credential, error)
-	minting  bool // asks for a token first
+	key       string
+	endpoints []string
+	fetch     func(context.Context) (providers.Credential, error)
+	minting   bool // asks for a token first
 }
 
 func (p fakeProvider) Name() string         { return "fake" }
 func (p fakeProvider) Key() string          { return p.key }
-func (p fakeProvider) Endpoint() string     { return p.endpoint }
+func (p fakeProvider) Endpoints() []string  { return p.endpoints }
 func (p fakeProvider) Registries() []string { return []string{"r"} }
 func (p fakeProvider) Fetch(ctx context.Context, env providers.Env) (providers.Credential, error) {
 	if p.minting {
@@ -82,7 +82,7 @@ type world struct {
 
 func newWorld(t *testing.T, persister *fakePersister) world {
 	t.Helper()
-	w := world{clock: clocktesting.NewFakeClock(start), persister: persister, changes: make(chan string, 100)}
+	w := world{clock: clocktesting.NewFakeClock(start), persister: persister, changes: make(chan string, 1000)}
 	w.Store = NewStore(Options{
 		Persister: persister, Clock: w.clock, Metrics: metrics.New(prometheus.NewRegistry()), Log: logr.Discard(),
 		Env: providers.Env{Token: func(context.Context, providers.ServiceAccount, string) (string, error) {

@@ -114,7 +114,7 @@ func (c Call) Refused(answer Answer, refusal Refusal, scrub *Scrubber) *provider
 	failure := c.Errorf(refusal.Class, "%s", what)
 	failure.RetryAfter = RetryAfter(answer.Header, time.Now())
 	if answer.Status >= http.StatusInternalServerError && refusal.Class == providers.Transient {
-		failure.Down = c.Host
+		failure.Down = true
 	}
 	return failure
 }

@@ -127,7 +127,8 @@ func TestDoRefusesWhatIsNoAnswerOfTheService(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			answer, err := do(t, test.reply)
 			exchangetest.CheckError(t, err, test.class, []string{"token exchange at sts.example: " + test.want}, []string{planted})
-			if down := providers.DownHost(err); (down == "sts.example") != (test.class == providers.Transient) {
+			blamed := test.reply.Status >= 400 && test.reply.Status < 500 // the request, not the host
+			if down := providers.DownHost(err); (down == "sts.example") == blamed {
 				t.Errorf("%q is said to be down", down)
 			}
 			if want := max(test.reply.Status, http.StatusOK); answer.Status != want || answer.Header == nil || answer.Body != nil {
@@ -274,8 +275,8 @@ func TestOnlyAServersOwnFailureIsAnOutage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := call.Refused(exchange.Answer{Status: test.status}, exchange.Refusal{Class: test.class}, exchange.NewScrubber())
-			if err.Down != test.down {
-				t.Errorf("%q is said to be down, want %q", err.Down, test.down)
+			if providers.DownHost(err) != test.down {
+				t.Errorf("%q is said to be down, want %q", providers.DownHost(err), test.down)
 			}
 		})
 	}

@@ -29,17 +29,19 @@ func (c Call) String() string { return c.Action + " at " + c.Host }
 
 // Errorf returns an error about the call.
 func (c Call) Errorf(class providers.Class, format string, args ...any) *providers.Error {
-	return providers.Errorf(class, "%s: %s", c, fmt.Sprintf(format, args...))
+	failure := providers.Errorf(class, "%s: %s", c, fmt.Sprintf(format, args...))
+	failure.Host = c.Host
+	return failure
 }
 
 // Unanswered is the Transient error for a request that met no answer. Only
 // causes whose text is known to be harmless are told in full. ctx is the
 // request's.
 func (c Call) Unanswered(ctx context.Context, err error) *providers.Error {
-	what, down := NoConnection(err), c.Host
+	what, down := noConnection(err), true
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		what, down = "cancelled", ""
+		what, down = "cancelled", false
 	case ctx.Err() != nil:
 		what = "no answer within the time allowed"
 	}
@@ -51,15 +53,16 @@ func (c Call) Unanswered(ctx context.Context, err error) *providers.Error {
 // Unreadable is the error for an answer that is not the service's own, such as
 // a proxy's page: Transient, or Throttled if it asks for fewer requests. Its
 // body is not shown: nobody knows what is in it. err is why it could not be
-// read; it may be nil.
+// read; it may be nil. The host is down unless the status blames the request:
+// what is refused to one may be fine for the next.
 func (c Call) Unreadable(status int, header http.Header, err error) *providers.Error {
-	class, down := providers.Transient, c.Host
+	class := providers.Transient
 	if status == http.StatusTooManyRequests {
-		class, down = providers.Throttled, ""
+		class = providers.Throttled
 	}
 	failure := c.Errorf(class, "%s", unreadable(status, MediaType(header), err))
 	failure.RetryAfter = RetryAfter(header, time.Now())
-	failure.Down, failure.Cause = down, err
+	failure.Down, failure.Cause = status < 400 || status >= 500, err
 	return failure
 }
 
@@ -81,8 +84,8 @@ func unreadable(status int, mediaType string, err error) string {
 	}
 }
 
-// NoConnection describes, without anything secret, why nothing was answered.
-func NoConnection(err error) string {
+// noConnection describes, without anything secret, why nothing was answered.
+func noConnection(err error) string {
 	var (
 		lookup      *net.DNSError
 		refusal     *proxyRefusal

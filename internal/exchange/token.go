@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagepullsecrets/operator/internal/dockerconfig"
 	"github.com/imagepullsecrets/operator/providers"
 )
 
@@ -25,6 +26,23 @@ func (c Call) CheckToken(token string) error {
 	default:
 		return nil
 	}
+}
+
+// Credential makes a login that a service issued, in an answer to this call,
+// a credential. expiresAt is by the clock of the service, or zero if nobody
+// says; other is whose word it is, such as "AWS's". The errors are CheckExpiry's.
+func (c Call) Credential(answer Answer, login dockerconfig.Login, expiresAt, now time.Time, other string) (providers.Credential, error) {
+	expiresAt = LocalExpiry(answer.Header, expiresAt, now)
+	if err := c.CheckExpiry(answer, expiresAt, now, other); err != nil {
+		return providers.Credential{}, err
+	}
+	return providers.Credential{Login: login, ExpiresAt: expiresAt, Skew: Skew(answer.Header, now, other)}, nil
+}
+
+// Skew says by how much this machine's clock, which says now, differs from that
+// of a service, as ClockDifference does.
+func Skew(header http.Header, now time.Time, other string) string {
+	return ClockDifference(header, now, "this machine's", other)
 }
 
 // LocalExpiry returns when a token is over by this machine's clock, which says
@@ -60,7 +78,7 @@ func (c Call) CheckExpiry(answer Answer, expiresAt, now time.Time, other string)
 		return nil
 	}
 	class, hint := providers.Transient, ""
-	if difference := ClockDifference(answer.Header, now, "this machine's", other); difference != "" {
+	if difference := Skew(answer.Header, now, other); difference != "" {
 		class, hint = providers.ClockSkew, "; "+difference+": set it right"
 	}
 	return c.Errorf(class, "the answer's token expired at %s already%s", expiresAt.UTC().Format(time.RFC3339), hint)

@@ -29,7 +29,7 @@ func New(registerer prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		credentialExpiry:  gauge("credential_expiry_timestamp_seconds", "When the login in use expires, as a Unix time. Absent for logins that do not expire.", credentialLabels),
 		credentialRenewal: gauge("credential_last_renewal_timestamp_seconds", "When the login in use was obtained, as a Unix time. Absent for logins that do not expire.", credentialLabels),
-		exchanges:         counter("exchanges_total", "Exchanges with a credential provider, by result: success, invalid, denied, throttled, clock_skew or transient.", "provider", "result"),
+		exchanges:         counter("exchanges_total", "Exchanges with a credential provider, by result: success, invalid, denied, throttled, clock_skew, transient or forbidden.", "provider", "result"),
 		exchangeDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: name("exchange_duration_seconds"), Help: "Time that an exchange with a credential provider took.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 20},

@@ -50,7 +50,6 @@ var verdicts = map[int]verdict{
 	700213:  noMatch,
 	7002138: noMatch,
 
-	50012:  wrongTime, // the assertion's validity, in older wording
 	700024: wrongTime, // the assertion is not within its validity
 	70023:  wrongTime, // the assertion is valid for too long
 
@@ -65,6 +64,19 @@ var verdicts = map[int]verdict{
 	50166:   noIssuer,
 	501661:  noIssuer,
 	90033:   {class: providers.Transient}, // temporarily unavailable
+}
+
+// verdictOn looks a code up. The older 50012 stands for anything that is wrong
+// with an assertion, its times among it.
+func verdictOn(code int, description string) (verdict, bool) {
+	if code == 50012 {
+		if strings.Contains(description, "time range") {
+			return wrongTime, true
+		}
+		return noMatch, true
+	}
+	found, known := verdicts[code]
+	return found, known
 }
 
 func (r run) trustHint(exchange.Answer, string) string {
@@ -98,7 +110,7 @@ func (r run) directoryRefused(answer exchange.Answer, assertion string) error {
 		body.Codes = append(body.Codes, number)
 	}
 	for _, code := range body.Codes {
-		if found, known := verdicts[code]; known {
+		if found, known := verdictOn(code, refusal.Description); known {
 			refusal.Class = found.class
 			if found.hint != nil {
 				refusal.Hint = found.hint(r, answer, assertion)

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/imagepullsecrets/operator/internal/dockerconfig"
 	"github.com/imagepullsecrets/operator/internal/exchange"
 	"github.com/imagepullsecrets/operator/providers"
 )
@@ -57,8 +58,8 @@ func readAccessToken(call exchange.Call, answer exchange.Answer) (string, error)
 	return body.AccessToken, call.CheckToken(body.AccessToken)
 }
 
-// refreshToken gets the registry's token for one of the directory.
-func (r run) refreshToken(ctx context.Context, access string) (string, time.Time, error) {
+// login gets the registry's refresh token for an access token of the directory.
+func (r run) login(ctx context.Context, access string) (providers.Credential, error) {
 	call := r.registryCall()
 	answer, err := r.post(ctx, call, "/oauth2/exchange?api-version=2021-07-01", url.Values{
 		"grant_type":   {"access_token"},
@@ -67,17 +68,16 @@ func (r run) refreshToken(ctx context.Context, access string) (string, time.Time
 		"access_token": {access},
 	})
 	if err != nil {
-		return "", time.Time{}, err
+		return providers.Credential{}, err
 	}
 	if !answer.OK() {
-		return "", time.Time{}, r.registryRefused(answer)
+		return providers.Credential{}, r.registryRefused(answer)
 	}
 	token, expiresAt, err := readRefreshToken(call, answer)
 	if err != nil {
-		return "", time.Time{}, err
+		return providers.Credential{}, err
 	}
-	expiresAt = exchange.LocalExpiry(answer.Header, expiresAt, r.now())
-	return token, expiresAt, call.CheckExpiry(answer, expiresAt, r.now(), whose)
+	return call.Credential(answer, dockerconfig.Login{Username: username, Password: token}, expiresAt, r.now(), whose)
 }
 
 // readRefreshToken takes the token out of an answer. When it expires stands in

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -154,6 +155,10 @@ var directoryRefusals = map[string]refusal{
 		directoryRefusal(401, "invalid_client", []int{70002, 50012}, "AADSTS70002: Error validating credentials. AADSTS50012: Client assertion is not within its valid time range."), providers.ClockSkew,
 		[]string{"set the clocks of the cluster's API servers right"},
 	},
+	"a token signed by a key that is not the issuer's": {
+		directoryRefusal(401, "invalid_client", []int{50012}, "AADSTS50012: Client assertion contains an invalid signature."), providers.Denied,
+		[]string{"give " + client + " a federated credential for this cluster's issuer"},
+	},
 	"a token that lives too long": {
 		directoryRefusal(400, "invalid_request", []int{70023}, "AADSTS70023: The assertion's lifetime is too long."), providers.ClockSkew, []string{"AADSTS70023"},
 	},
@@ -272,8 +277,8 @@ func TestTheHostThatIsDownIsToldFromTheOther(t *testing.T) {
 			if got := providers.DownHost(err); err == nil || got != test.down {
 				t.Errorf("%q is said to be down: %v", got, err)
 			}
-			if fake.provider.Endpoint() != directory {
-				t.Errorf("the endpoint is %s", fake.provider.Endpoint())
+			if got := fake.provider.Endpoints(); !slices.Equal(got, []string{directory, registry}) {
+				t.Errorf("the endpoints are %s", got)
 			}
 		})
 	}
@@ -282,8 +287,8 @@ func TestTheHostThatIsDownIsToldFromTheOther(t *testing.T) {
 func TestAMachineThatIsBehindTakesTheLoginForOverInTime(t *testing.T) {
 	const behind = 7 * time.Minute
 	credential, err := newAzure(t, signedIn, dated(withExpiry(expiry.Add(behind)), testNow.Add(behind))).fetch(t)
-	if err != nil || !credential.ExpiresAt.Equal(expiry) {
-		t.Errorf("expires at %s, want %s (%v)", credential.ExpiresAt, expiry, err)
+	if err != nil || !credential.ExpiresAt.Equal(expiry) || credential.Skew != "this machine's clock is 7m0s behind "+whose {
+		t.Errorf("expires at %s, want %s, %q (%v)", credential.ExpiresAt, expiry, credential.Skew, err)
 	}
 }
 

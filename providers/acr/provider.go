@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/imagepullsecrets/operator/internal/dockerconfig"
 	"github.com/imagepullsecrets/operator/internal/exchange"
 	"github.com/imagepullsecrets/operator/providers"
 )
@@ -65,8 +64,8 @@ func (c Config) key() string {
 	return providers.HashKey(append(fields, c.ServiceAccount.Fields()...)...)
 }
 
-// Endpoint returns the host of the directory service.
-func (p *Provider) Endpoint() string { return p.cloud.authority }
+// Endpoints returns the hosts of the directory service and of the registry.
+func (p *Provider) Endpoints() []string { return []string{p.cloud.authority, p.config.Registry} }
 
 // Registries returns the registry.
 func (p *Provider) Registries() []string { return []string{p.config.Registry} }
@@ -90,12 +89,5 @@ func (p *Provider) Fetch(ctx context.Context, env providers.Env) (providers.Cred
 		return providers.Credential{}, err
 	}
 	run.scrub.Add(access)
-	refresh, expiresAt, err := run.refreshToken(ctx, access)
-	if err != nil {
-		return providers.Credential{}, err
-	}
-	return providers.Credential{
-		Login:     dockerconfig.Login{Username: username, Password: refresh},
-		ExpiresAt: expiresAt,
-	}, nil
+	return run.login(ctx, access)
 }

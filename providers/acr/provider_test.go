@@ -132,8 +132,8 @@ func TestKeyCoversEveryInput(t *testing.T) {
 
 func TestWhatIsKnownBeforeAnyExchange(t *testing.T) {
 	provider := mustNew(t, testConfig(), nil)
-	if provider.Name() != "azureContainerRegistry" || provider.Endpoint() != "login.microsoftonline.com" {
-		t.Errorf("got %s at %s", provider.Name(), provider.Endpoint())
+	if provider.Name() != "azureContainerRegistry" || provider.Endpoints()[0] != "login.microsoftonline.com" {
+		t.Errorf("got %s at %s", provider.Name(), provider.Endpoints())
 	}
 	if diff := cmp.Diff([]string{"example.azurecr.io"}, provider.Registries()); diff != "" {
 		t.Error(diff)

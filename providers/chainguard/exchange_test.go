@@ -60,8 +60,8 @@ func TestTheExpiryIsChainguardsWord(t *testing.T) {
 			}
 			t.Run("by a machine that is behind", func(t *testing.T) {
 				credential, err := fetch(t, dated(exchangetest.Reply{Body: test.body}, testNow.Add(7*time.Minute)))
-				if want := test.want.Add(-7 * time.Minute); err != nil || !credential.ExpiresAt.Equal(want) {
-					t.Errorf("got %s, %v; want %s", credential.ExpiresAt, err, want)
+				if want := test.want.Add(-7 * time.Minute); err != nil || !credential.ExpiresAt.Equal(want) || credential.Skew != "this machine's clock is 7m0s behind Chainguard's" {
+					t.Errorf("got %s, %q, %v; want %s", credential.ExpiresAt, credential.Skew, err, want)
 				}
 			})
 		})
@@ -86,7 +86,7 @@ func TestAHostThatIsDownIsTheEndpoint(t *testing.T) {
 			}
 		})
 	}
-	if got := mustNew(t, testConfig(), nil).Endpoint(); got != "issuer.enforce.dev" {
+	if got := mustNew(t, testConfig(), nil).Endpoints(); got[0] != "issuer.enforce.dev" {
 		t.Errorf("the endpoint is %s", got)
 	}
 }

@@ -62,8 +62,8 @@ func (c Config) key() string {
 	return providers.HashKey(append(fields, c.ServiceAccount.Fields()...)...)
 }
 
-// Endpoint returns the host of Chainguard's token service.
-func (p *Provider) Endpoint() string { return endpoint }
+// Endpoints returns the host of Chainguard's token service.
+func (p *Provider) Endpoints() []string { return []string{endpoint} }
 
 // Registries returns the hosts as configured.
 func (p *Provider) Registries() []string { return slices.Clone(p.config.Registries) }
@@ -88,12 +88,6 @@ func (p *Provider) Fetch(ctx context.Context, env providers.Env) (providers.Cred
 	if err != nil {
 		return providers.Credential{}, err
 	}
-	expiresAt = exchange.LocalExpiry(answer.Header, expiresAt, p.now())
-	if err := call.CheckExpiry(answer, expiresAt, p.now(), whose); err != nil {
-		return providers.Credential{}, err
-	}
-	return providers.Credential{
-		Login:     dockerconfig.Login{Username: username, Password: password},
-		ExpiresAt: expiresAt,
-	}, nil
+	login := dockerconfig.Login{Username: username, Password: password}
+	return call.Credential(answer, login, expiresAt, p.now(), whose)
 }

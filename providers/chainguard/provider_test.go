@@ -130,8 +130,8 @@ func TestKeyCoversEveryInput(t *testing.T) {
 
 func TestWhatIsKnownBeforeAnyExchange(t *testing.T) {
 	provider := mustNew(t, testConfig(), nil)
-	if provider.Name() != "chainguard" || provider.Endpoint() != "issuer.enforce.dev" {
-		t.Errorf("got %s at %s", provider.Name(), provider.Endpoint())
+	if provider.Name() != "chainguard" || provider.Endpoints()[0] != "issuer.enforce.dev" {
+		t.Errorf("got %s at %s", provider.Name(), provider.Endpoints())
 	}
 	if provider.client != exchange.Shared() {
 		t.Error("not the shared client")

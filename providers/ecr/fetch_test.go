@@ -360,8 +360,8 @@ func TestTheHostThatIsDownIsToldFromTheOther(t *testing.T) {
 			fake.Answer(test.action, test.reply)
 			provider := reaching(t, test.config, fake)
 			_, err := fetch(t, provider)
-			if got := providers.DownHost(err); err == nil || got != test.down || provider.Endpoint() != test.endpoint {
-				t.Errorf("%q is said to be down, and the endpoint is %s: %v", got, provider.Endpoint(), err)
+			if got := providers.DownHost(err); err == nil || got != test.down || provider.Endpoints()[0] != test.endpoint {
+				t.Errorf("%q is said to be down, and the endpoint is %s: %v", got, provider.Endpoints(), err)
 			}
 		})
 	}
@@ -373,7 +373,7 @@ func TestAMachineThatIsBehindTakesTheLoginForOverInTime(t *testing.T) {
 	aws := awstest.Now.Add(behind)
 	fake.Answer(awstest.GetToken, token(aws.Add(12*time.Hour)).With("Date", aws.Format(http.TimeFormat)))
 	got, err := fetch(t, reaching(t, testConfig(), fake))
-	if want := awstest.Now.Add(12*time.Hour + 250*time.Millisecond); err != nil || !got.ExpiresAt.Equal(want) {
-		t.Errorf("expires at %s, want %s (%v)", got.ExpiresAt, want, err)
+	if want := awstest.Now.Add(12*time.Hour + 250*time.Millisecond); err != nil || !got.ExpiresAt.Equal(want) || got.Skew != "this machine's clock is 7m0s behind AWS's" {
+		t.Errorf("expires at %s, want %s, %q (%v)", got.ExpiresAt, want, got.Skew, err)
 	}
 }

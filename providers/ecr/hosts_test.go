@@ -99,8 +99,8 @@ func TestHosts(t *testing.T) {
 			config := testConfig()
 			config.Region, config.UseFIPS, config.UseDualStack = test.region, test.use.FIPS, test.use.DualStack
 			provider := mustNew(t, config)
-			if provider.Endpoint() != test.want.api {
-				t.Errorf("got %s, want %s", provider.Endpoint(), test.want.api)
+			if provider.Endpoints()[0] != test.want.api {
+				t.Errorf("got %s, want %s", provider.Endpoints(), test.want.api)
 			}
 			var registries []string
 			for _, suffix := range test.want.suffixes {

@@ -105,9 +105,9 @@ func (p *Provider) Name() string { return Name }
 // read in the region.
 func (p *Provider) Key() string { return p.identity.Key(Name) }
 
-// Endpoint returns the host of STS if the exchange begins with assuming a
-// role, otherwise that of ECR.
-func (p *Provider) Endpoint() string { return p.identity.FirstHost(p.api) }
+// Endpoints returns the host of STS, if the exchange begins with assuming a
+// role, and that of ECR.
+func (p *Provider) Endpoints() []string { return p.identity.Hosts(p.api) }
 
 // Registries returns the account's registry hosts, the standard one first,
 // then those of FIPS and dual-stack and the further registries as configured.

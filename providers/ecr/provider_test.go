@@ -279,20 +279,21 @@ func TestTheKeyIsThatOfTheService(t *testing.T) {
 	}
 }
 
-func TestTheEndpointIsThatOfTheFirstCall(t *testing.T) {
+func TestTheEndpointsAreThoseThatAreCalled(t *testing.T) {
+	const api = "api.ecr.eu-central-1.amazonaws.com"
 	fips := withRole(testConfig())
 	fips.UseFIPS = true
 	for name, test := range map[string]struct {
 		config Config
-		want   string
+		want   []string
 	}{
-		"an access key asks ECR":       {testConfig(), "api.ecr.eu-central-1.amazonaws.com"},
-		"a role begins at STS":         {withRole(testConfig()), "sts.eu-central-1.amazonaws.com"},
-		"a ServiceAccount, too":        {withServiceAccount(testConfig()), "sts.eu-central-1.amazonaws.com"},
-		"with FIPS, it is that of STS": {fips, "sts-fips.eu-central-1.amazonaws.com"},
+		"an access key asks ECR":     {testConfig(), []string{api}},
+		"a role begins at STS":       {withRole(testConfig()), []string{"sts.eu-central-1.amazonaws.com", api}},
+		"a ServiceAccount, too":      {withServiceAccount(testConfig()), []string{"sts.eu-central-1.amazonaws.com", api}},
+		"with FIPS, both are others": {fips, []string{"sts-fips.eu-central-1.amazonaws.com", "api.ecr-fips.eu-central-1.amazonaws.com"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := mustNew(t, test.config).Endpoint(); got != test.want {
+			if got := mustNew(t, test.config).Endpoints(); !slices.Equal(got, test.want) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})

@@ -80,9 +80,9 @@ func (p *Provider) Name() string { return Name }
 // Key identifies the identity.
 func (p *Provider) Key() string { return p.identity.Key(Name) }
 
-// Endpoint returns the host of STS if the exchange begins with assuming a
-// role, otherwise that of ECR Public.
-func (p *Provider) Endpoint() string { return p.identity.FirstHost(api) }
+// Endpoints returns the host of STS, if the exchange begins with assuming a
+// role, and that of ECR Public.
+func (p *Provider) Endpoints() []string { return p.identity.Hosts(api) }
 
 // Registries returns the gallery's two names.
 func (p *Provider) Registries() []string { return []string{"public.ecr.aws", "ecr-public.aws.com"} }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -101,10 +102,10 @@ func TestWhatIsKnownBeforeAnExchange(t *testing.T) {
 	if diff := cmp.Diff([]string{"public.ecr.aws", "ecr-public.aws.com"}, provider.Registries()); diff != "" {
 		t.Error(diff)
 	}
-	if provider.Name() != "ecrPublic" || provider.Endpoint() != api {
-		t.Errorf("%s at %s", provider.Name(), provider.Endpoint())
+	if provider.Name() != "ecrPublic" || provider.Endpoints()[0] != api {
+		t.Errorf("%s at %s", provider.Name(), provider.Endpoints())
 	}
-	if got := mustNew(t, accountConfig()).Endpoint(); got != "sts.us-east-1.amazonaws.com" {
+	if got := mustNew(t, accountConfig()).Endpoints(); !slices.Equal(got, []string{"sts.us-east-1.amazonaws.com", api}) {
 		t.Errorf("a role begins at %s", got)
 	}
 }
@@ -241,7 +242,7 @@ func TestFetchSurvivesAnSDKThatReturnsNothing(t *testing.T) {
 func TestNetworkErrorsNameTheHost(t *testing.T) {
 	_, err := fetch(t, keyConfig(), awstest.Broken{Err: errors.New(awstest.SecretKey)})
 	awstest.CheckError(t, err, providers.Transient, "ecr-public:GetAuthorizationToken at "+api+": the connection failed")
-	if got := providers.DownHost(err); got != mustNew(t, keyConfig()).Endpoint() {
+	if got := providers.DownHost(err); got != mustNew(t, keyConfig()).Endpoints()[0] {
 		t.Errorf("%q is said to be down", got)
 	}
 }
@@ -252,8 +253,8 @@ func TestAMachineThatIsBehindTakesTheLoginForOverInTime(t *testing.T) {
 	aws := awstest.Now.Add(behind)
 	fake.Answer(awstest.GetToken, token(aws.Add(12*time.Hour)).With("Date", aws.Format(http.TimeFormat)))
 	got, err := fetch(t, keyConfig(), fake)
-	if want := awstest.Now.Add(12*time.Hour + 250*time.Millisecond); err != nil || !got.ExpiresAt.Equal(want) {
-		t.Errorf("expires at %s, want %s (%v)", got.ExpiresAt, want, err)
+	if want := awstest.Now.Add(12*time.Hour + 250*time.Millisecond); err != nil || !got.ExpiresAt.Equal(want) || got.Skew != "this machine's clock is 7m0s behind AWS's" {
+		t.Errorf("expires at %s, want %s, %q (%v)", got.ExpiresAt, want, got.Skew, err)
 	}
 }
 

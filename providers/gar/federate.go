@@ -66,7 +66,7 @@ func (f fetch) notFederated(c exchange.Call, answer exchange.Answer, minted stri
 	}
 	return c.Refused(answer, exchange.Refusal{
 		Class: providers.ClockSkew, Code: said.code, Description: said.description,
-		Hint: exchange.ClusterClock(answer.Header, minted, "Google's"),
+		Hint: exchange.ClusterClock(answer.Header, minted, whose),
 	}, f.scrub)
 }
 

@@ -31,6 +31,7 @@ func (p *Provider) Fetch(ctx context.Context, env providers.Env) (providers.Cred
 	return providers.Credential{
 		Login:     dockerconfig.Login{Username: username, Password: token.value},
 		ExpiresAt: token.expiresAt,
+		Skew:      token.skew,
 	}, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -185,8 +186,8 @@ func TestAMachineThatIsBehindTakesTheLoginForOverInTime(t *testing.T) {
 			fake := newFakeGoogle(t)
 			fake.replies[iamHost] = []reply{impersonated(testNow.Add(behind + test.life)).dated(testNow.Add(behind))}
 			got, err := newProvider(t, fake, impersonating()).Fetch(t.Context(), env(testNow, nil))
-			if err != nil || !got.ExpiresAt.Equal(testNow.Add(test.want)) {
-				t.Errorf("expires at %s, want %s (%v)", got.ExpiresAt, testNow.Add(test.want), err)
+			if err != nil || !got.ExpiresAt.Equal(testNow.Add(test.want)) || got.Skew != "this machine's clock is 7m0s behind Google's" {
+				t.Errorf("expires at %s, want %s, %q (%v)", got.ExpiresAt, testNow.Add(test.want), got.Skew, err)
 			}
 		})
 	}
@@ -229,11 +230,11 @@ func TestTheHostThatIsDownIsToldFromTheOther(t *testing.T) {
 			fake.replies[test.host] = []reply{test.reply}
 			provider := newProvider(t, fake, impersonating())
 			_, err := provider.Fetch(t.Context(), env(testNow, nil))
-			if got := failed(t, err).Down; got != test.down {
+			if got := providers.DownHost(failed(t, err)); got != test.down {
 				t.Errorf("%q is said to be down: %v", got, err)
 			}
-			if provider.Endpoint() != stsHost {
-				t.Errorf("the endpoint is %s", provider.Endpoint())
+			if got := provider.Endpoints(); !slices.Equal(got, []string{stsHost, iamHost}) {
+				t.Errorf("the endpoints are %s", got)
 			}
 		})
 	}
@@ -242,7 +243,7 @@ func TestTheHostThatIsDownIsToldFromTheOther(t *testing.T) {
 			provider := newProvider(t, newFakeGoogle(t), impersonating())
 			provider.client.Transport = &unreachable{provider.client.Transport, host}
 			_, err := provider.Fetch(t.Context(), env(testNow, nil))
-			if got := failed(t, err).Down; got != host {
+			if got := providers.DownHost(failed(t, err)); got != host {
 				t.Errorf("%q is said to be down: %v", got, err)
 			}
 		})

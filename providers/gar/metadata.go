@@ -18,6 +18,8 @@ import (
 const metadataServer = "169.254.169.254"
 
 const (
+	metadataEndpoint = metadataServer + ":80"
+
 	ownTokenPath    = "instance/service-accounts/default/token?scopes="
 	ownUniversePath = "universe/universe-domain"
 )
@@ -27,8 +29,8 @@ const (
 func (f fetch) ownToken(ctx context.Context) (accessToken, error) {
 	token, err := f.askMetadata(ctx)
 	var failure *providers.Error
-	if errors.As(err, &failure) && failure.Down != "" {
-		failure.Down = f.Endpoint() // messages have a name for it
+	if errors.As(err, &failure) {
+		failure.Host = metadataEndpoint // messages have a name for it
 	}
 	return token, err
 }

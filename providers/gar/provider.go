@@ -77,12 +77,17 @@ func (p *Provider) Name() string { return Name }
 // opens whatever its principal may read.
 func (p *Provider) Key() string { return p.key }
 
-// Endpoint returns the token exchange's host, or the metadata server.
-func (p *Provider) Endpoint() string {
+// Endpoints returns the token exchange's host, or the metadata server, and that
+// of the impersonation if there is one.
+func (p *Provider) Endpoints() []string {
+	hosts := []string{p.stsHost()}
 	if p.config.Ambient {
-		return metadataServer + ":80"
+		hosts[0] = metadataEndpoint
 	}
-	return p.stsHost()
+	if p.config.GoogleServiceAccount != "" {
+		hosts = append(hosts, p.iamHost())
+	}
+	return hosts
 }
 
 // Registries returns the configured hosts.

@@ -88,22 +88,22 @@ func keyOf(t *testing.T, config Config) string {
 func TestAProviderTellsWhoItAsks(t *testing.T) {
 	for name, test := range map[string]struct {
 		config Config
-		want   string
+		want   []string
 	}{
-		"the token exchange": {direct(), "sts.googleapis.com"},
-		"the token exchange, which comes before the impersonation": {impersonating(), "sts.googleapis.com"},
+		"the token exchange":                        {direct(), []string{"sts.googleapis.com"}},
+		"the token exchange, and the impersonation": {impersonating(), []string{"sts.googleapis.com", "iamcredentials.googleapis.com"}},
 		"that of the universe": {Config{
 			ServiceAccount: account(), WorkloadIdentityProvider: testProvider,
 			UniverseDomain: "s3nsapis.fr", Registries: []string{"docker.s3nsregistry.fr"},
-		}, "sts.s3nsapis.fr"},
-		"the metadata server": {own(), "169.254.169.254:80"},
+		}, []string{"sts.s3nsapis.fr"}},
+		"the metadata server": {own(), []string{"169.254.169.254:80"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			provider, err := New(test.config, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := provider.Endpoint(); got != test.want {
+			if got := provider.Endpoints(); !slices.Equal(got, test.want) {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 			if provider.Name() != "googleArtifactRegistry" || provider.client != exchange.Shared() {

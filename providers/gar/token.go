@@ -13,7 +13,12 @@ import (
 type accessToken struct {
 	value     string
 	expiresAt time.Time
+	// skew is as in providers.Credential.
+	skew string
 }
+
+// whose says in messages whose word or clock something is.
+const whose = "Google's"
 
 // maxLife bounds what an answer may claim. No token of Google's is valid for
 // more than half of it.
@@ -28,7 +33,7 @@ func (f fetch) readToken(c exchange.Call, answer exchange.Answer, asked time.Tim
 	}
 	if json.Unmarshal(answer.Body, &body) != nil {
 		failure := c.Errorf(providers.Transient, "the answer is not a token in JSON; a proxy in between?")
-		failure.Down = c.Host
+		failure.Down = true
 		return accessToken{}, failure
 	}
 	token := accessToken{value: body.AccessToken}
@@ -46,8 +51,9 @@ func (f fetch) accept(c exchange.Call, answer exchange.Answer, token accessToken
 	if err := c.CheckToken(token.value); err != nil {
 		return accessToken{}, err
 	}
-	if err := c.CheckExpiry(answer, token.expiresAt, f.now(), "Google's"); err != nil {
+	if err := c.CheckExpiry(answer, token.expiresAt, f.now(), whose); err != nil {
 		return accessToken{}, err
 	}
+	token.skew = exchange.Skew(answer.Header, f.now(), whose)
 	return token, nil
 }

@@ -14,7 +14,7 @@ import (
 const whose = "Quay's"
 
 func (p *Provider) call() exchange.Call {
-	return exchange.Call{Action: "robot federation", Host: p.Endpoint()}
+	return exchange.Call{Action: "robot federation", Host: p.host()}
 }
 
 // exchange sends a ServiceAccount's token as the robot's password and returns

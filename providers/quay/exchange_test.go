@@ -216,16 +216,16 @@ func checkDown(t *testing.T, client *http.Client, down bool) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	if got := providers.DownHost(err); (got == provider.Endpoint()) != down || !down && got != "" {
-		t.Errorf("%q is said to be down: %v", got, err)
+	if got := providers.HostOf(err); got != provider.Endpoints()[0] || (providers.DownHost(err) == got) != down {
+		t.Errorf("%q failed, and %q is said to be down: %v", got, providers.DownHost(err), err)
 	}
 }
 
 func TestAMachineThatIsBehindTakesTheLoginForOverInTime(t *testing.T) {
 	const behind = 7 * time.Minute
 	credential, err := fetch(t, dated(exchangetest.Reply{Body: `{"token":"` + withExpiry(expiry.Add(behind)) + `"}`}, testNow.Add(behind)))
-	if err != nil || !credential.ExpiresAt.Equal(expiry) {
-		t.Errorf("expires at %s, want %s (%v)", credential.ExpiresAt, expiry, err)
+	if err != nil || !credential.ExpiresAt.Equal(expiry) || credential.Skew != "this machine's clock is 7m0s behind "+whose {
+		t.Errorf("expires at %s, want %s, %q (%v)", credential.ExpiresAt, expiry, credential.Skew, err)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/imagepullsecrets/operator/internal/dockerconfig"
-	"github.com/imagepullsecrets/operator/internal/exchange"
 	"github.com/imagepullsecrets/operator/providers"
 )
 
@@ -57,8 +56,10 @@ func (c Config) key() string {
 	return providers.HashKey(append(fields, c.ServiceAccount.Fields()...)...)
 }
 
-// Endpoint returns the registry, which is its own token service.
-func (p *Provider) Endpoint() string { return strings.TrimSuffix(p.config.Registry, ":443") }
+// Endpoints returns the registry, which is its own token service.
+func (p *Provider) Endpoints() []string { return []string{p.host()} }
+
+func (p *Provider) host() string { return strings.TrimSuffix(p.config.Registry, ":443") }
 
 // Registries returns the registry as it stands in the images' names.
 func (p *Provider) Registries() []string { return []string{p.config.Registry} }
@@ -83,12 +84,6 @@ func (p *Provider) Fetch(ctx context.Context, env providers.Env) (providers.Cred
 	if err != nil {
 		return providers.Credential{}, err
 	}
-	expiresAt = exchange.LocalExpiry(answer.Header, expiresAt, p.now())
-	if err := p.call().CheckExpiry(answer, expiresAt, p.now(), whose); err != nil {
-		return providers.Credential{}, err
-	}
-	return providers.Credential{
-		Login:     dockerconfig.Login{Username: p.config.Robot, Password: password},
-		ExpiresAt: expiresAt,
-	}, nil
+	login := dockerconfig.Login{Username: p.config.Robot, Password: password}
+	return p.call().Credential(answer, login, expiresAt, p.now(), whose)
 }

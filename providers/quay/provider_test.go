@@ -92,8 +92,8 @@ func TestRegistriesAndWhatFollowsFromThem(t *testing.T) {
 			if diff := cmp.Diff([]string{test.key}, provider.Registries()); diff != "" {
 				t.Error(diff)
 			}
-			if provider.Endpoint() != test.endpoint || provider.config.Audience != test.audience {
-				t.Errorf("got endpoint %s, audience %s", provider.Endpoint(), provider.config.Audience)
+			if provider.Endpoints()[0] != test.endpoint || provider.config.Audience != test.audience {
+				t.Errorf("got endpoint %s, audience %s", provider.Endpoints(), provider.config.Audience)
 			}
 		})
 	}

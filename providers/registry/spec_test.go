@@ -74,7 +74,7 @@ func TestEveryProviderIsMadeOfItsEntry(t *testing.T) {
 			if diff := cmp.Diff(registries[name], source.Provider.Registries()); diff != "" {
 				t.Error(diff)
 			}
-			if source.Provider.Endpoint() == "" {
+			if len(source.Provider.Endpoints()) == 0 {
 				t.Error("it names no endpoint")
 			}
 			key := source.Provider.Key()

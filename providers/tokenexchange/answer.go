@@ -38,21 +38,15 @@ func (r run) read(answer exchange.Answer) (providers.Credential, error) {
 	if err := r.call.CheckToken(credential.Login.Password); err != nil {
 		return providers.Credential{}, err
 	}
-	if !credential.ExpiresAt.After(r.now()) {
-		return providers.Credential{}, r.expired(answer, credential.ExpiresAt)
+	if err := r.call.CheckExpiry(answer, credential.ExpiresAt, r.now(), r.whose()); err != nil {
+		return providers.Credential{}, err
 	}
+	credential.Skew = exchange.Skew(answer.Header, r.now(), r.whose())
 	return credential, nil
 }
 
-// expired is the error for a token that is over when it arrives: either its
-// word or this machine's clock is wrong.
-func (r run) expired(answer exchange.Answer, expiresAt time.Time) error {
-	class, hint := providers.Transient, ""
-	if difference := exchange.ClockDifference(answer.Header, r.now(), "this machine's", r.call.Host+"'s"); difference != "" {
-		class, hint = providers.ClockSkew, "; "+difference+": set it right"
-	}
-	return r.call.Errorf(class, "the answer's token ended at %s, which is past%s", expiresAt.UTC().Format(time.RFC3339), hint)
-}
+// whose says in messages whose word or clock something is.
+func (r run) whose() string { return r.call.Host + "'s" }
 
 // maxNames is how many of an answer's members a message lists.
 const maxNames = 10

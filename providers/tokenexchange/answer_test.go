@@ -111,8 +111,8 @@ func TestAMachineThatIsBehindTakesTheLoginForOverInTime(t *testing.T) {
 			config.Fields.ExpiresAt = "at"
 			server := newServer(t, answerOf(200, body).with("Date", theirs.Format(http.TimeFormat)))
 			got, err := fetch(t, newProvider(t, config, server))
-			if err != nil || !got.ExpiresAt.Equal(testNow.Add(time.Hour)) {
-				t.Errorf("expires at %s (%v)", got.ExpiresAt, err)
+			if err != nil || !got.ExpiresAt.Equal(testNow.Add(time.Hour)) || got.Skew != "this machine's clock is 7m0s behind sso.example.com's" {
+				t.Errorf("expires at %s, %q (%v)", got.ExpiresAt, got.Skew, err)
 			}
 		})
 	}
@@ -180,11 +180,11 @@ func TestAnswersThatHoldNoLoginSayWhatToDo(t *testing.T) {
 		"very deep nesting":           {answerOf(200, strings.Repeat(`{"a":`, 20000)+"1"+strings.Repeat("}", 20000)), providers.Transient, []string{"can't be read"}},
 		"an end that is past": {
 			answerOf(200, `{"access_token":"planted","at":"2030-01-02T03:04:05Z"}`), providers.Transient,
-			[]string{"the answer's token ended at 2030-01-02T03:04:05Z, which is past"},
+			[]string{"the answer's token expired at 2030-01-02T03:04:05Z already"},
 		},
 		"an end that is past by this machine's clock only": {
 			answerOf(200, `{"access_token":"planted","at":"2030-01-02T03:04:05Z"}`).with("Date", testNow.Add(-time.Hour).Format(http.TimeFormat)), providers.ClockSkew,
-			[]string{"which is past; this machine's clock is 1h0m0s ahead of sso.example.com's: set it right"},
+			[]string{"already; this machine's clock is 1h0m0s ahead of sso.example.com's: set it right"},
 		},
 		"the seconds count from this machine's clock": {
 			answerOf(200, `{"access_token":"planted","at":"2030-01-02T03:04:00Z"}`).with("Date", later), providers.ClockSkew,

@@ -136,7 +136,7 @@ func TestEndpointIsTheHost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			config := testConfig()
 			config.Endpoint = test.endpoint
-			if got := mustNew(t, config).Endpoint(); got != test.want {
+			if got := mustNew(t, config).Endpoints()[0]; got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})

@@ -146,7 +146,7 @@ func (r run) mindClocks(answer exchange.Answer, refusal exchange.Refusal) exchan
 	if refusal.Class != providers.Denied {
 		return refusal
 	}
-	difference := exchange.ClockDifference(answer.Header, r.issued, "this cluster's", r.call.Host+"'s")
+	difference := exchange.ClockDifference(answer.Header, r.issued, "this cluster's", r.whose())
 	switch {
 	case difference == "":
 	case aboutTime.MatchString(refusal.Description):

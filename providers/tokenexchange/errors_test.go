@@ -174,7 +174,7 @@ func TestAHostThatIsDownIsTheEndpoint(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			provider := newProvider(t, config, newServer(t, test.reply))
 			_, err := fetch(t, provider)
-			if got := providers.DownHost(err); err == nil || (got == provider.Endpoint()) != test.down || !test.down && got != "" {
+			if got := providers.DownHost(err); err == nil || (got == provider.Endpoints()[0]) != test.down || !test.down && got != "" {
 				t.Errorf("%q is said to be down: %v", got, err)
 			}
 		})
@@ -184,7 +184,7 @@ func TestAHostThatIsDownIsTheEndpoint(t *testing.T) {
 		provider := newProvider(t, config, server)
 		server.Close()
 		_, err := fetch(t, provider)
-		if got := providers.DownHost(err); got != provider.Endpoint() {
+		if got := providers.DownHost(err); got != provider.Endpoints()[0] {
 			t.Errorf("%q is said to be down: %v", got, err)
 		}
 	})

@@ -61,8 +61,8 @@ func (p *Provider) Name() string { return Name }
 // does not depend on where it is used.
 func (p *Provider) Key() string { return p.key }
 
-// Endpoint is the endpoint's host, with its port unless that is 443.
-func (p *Provider) Endpoint() string { return p.call.Host }
+// Endpoints returns the endpoint's host, with its port unless that is 443.
+func (p *Provider) Endpoints() []string { return []string{p.call.Host} }
 
 // Registries returns the configured registries.
 func (p *Provider) Registries() []string { return slices.Clone(p.config.Registries) }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -319,6 +320,11 @@ func checkClocks(t *testing.T, clock *setClock) {
 		selected := namespace(t, label, "yes")
 		name := object(t, "pull", label, source(t, selected, v1alpha1.SecretTypeECR, account.data())).Name
 		expectOpens(t, name, selected, account.host())
+		told := get(t, name).Status.Credentials[0]
+		if told.Ready != metav1.ConditionTrue || told.Reason != v1alpha1.ReasonClockSkew || !strings.HasPrefix(told.Message, "this machine's clock is 1h0m") {
+			t.Errorf("the difference is told of as %+v", told)
+		}
+		expectWarning(t, name, v1alpha1.ReasonClockSkew, "s behind AWS's: set it right")
 	})
 	t.Run("an access key's token is over when AWS's clock is half a day behind", func(t *testing.T) {
 		t.Cleanup(func() { clock.ahead.Store(0) })
