@@ -17,6 +17,7 @@ import (
 type ledger struct {
 	mu      sync.Mutex
 	calls   map[Service]int
+	asked   map[string]int // by host name, but for registries
 	unknown map[string]bool
 	issued  []string
 	shown   map[string]bool
@@ -24,7 +25,7 @@ type ledger struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{calls: map[Service]int{}, unknown: map[string]bool{}, shown: map[string]bool{}}
+	return &ledger{calls: map[Service]int{}, asked: map[string]int{}, unknown: map[string]bool{}, shown: map[string]bool{}}
 }
 
 func (l *ledger) count(s Service) {
@@ -33,10 +34,17 @@ func (l *ledger) count(s Service) {
 	l.calls[s]++
 }
 
+func (l *ledger) countHost(host string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked[host]++
+}
+
 func (l *ledger) countUnknown(host string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.calls[Unknown]++
+	l.asked[host]++
 	l.unknown[host] = true
 }
 
@@ -96,6 +104,15 @@ func (c *Cloud) Calls(service Service) int {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
 	return c.ledger.calls[service]
+}
+
+// CallsByHost returns how many requests each host name got, those that no service
+// owns included. Requests to registries, which are pulls, do not count; those to a
+// service that shares a registry's host do.
+func (c *Cloud) CallsByHost() map[string]int {
+	c.ledger.mu.Lock()
+	defer c.ledger.mu.Unlock()
+	return maps.Clone(c.ledger.asked)
 }
 
 // UnknownHosts returns the host names that were asked for and that no service

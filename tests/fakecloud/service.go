@@ -113,6 +113,7 @@ func (c *Cloud) route(w http.ResponseWriter, r *http.Request) {
 	}
 	c.ledger.count(b.service())
 	if b.service() != Registry { // images are not searched
+		c.ledger.countHost(host)
 		c.ledger.show(r)
 	}
 	if b.service() != Registry && !c.delay(r) {
