@@ -47,7 +47,8 @@ func operatorsSecret(t *testing.T, sources []federation.Source) []byte {
 	return secret.Data[corev1.DockerConfigJsonKey]
 }
 
-// startOperator builds the operator and runs it until the test ends.
+// startOperator builds the operator and runs it until the test ends, when its log
+// is searched for what no log may hold.
 func startOperator(t *testing.T) {
 	t.Helper()
 	binary, err := operator.Build(t.Context(), t.TempDir())
@@ -59,7 +60,10 @@ func startOperator(t *testing.T) {
 		t.Fatal(err)
 	}
 	// It outlives the test's context, to be stopped well.
-	process, err := operator.Start(context.Background(), operator.Options{Binary: binary, Kubeconfig: kubeconfig, Env: shared.cloud.Env()})
+	process, err := operator.Start(context.Background(), operator.Options{
+		Binary: binary, Kubeconfig: kubeconfig, Env: shared.cloud.Env(),
+		Args: []string{"--log-level=debug"}, // so that a secret has every chance to be logged
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,5 +71,19 @@ func startOperator(t *testing.T) {
 		if err := process.Stop(); err != nil {
 			t.Error(err)
 		}
+		expectNoLeak(t, process.Log())
 	})
+}
+
+// expectNoLeak checks that none of the tokens that the cloud issued or was shown
+// stands in an operator's log.
+func expectNoLeak(t *testing.T, log string) {
+	t.Helper()
+	secrets := shared.cloud.Secrets()
+	if log == "" || secrets.Len() == 0 {
+		t.Errorf("%d secrets were searched for in %d bytes of the operator's log", secrets.Len(), len(log))
+	}
+	if leaks := secrets.In(log); len(leaks) > 0 {
+		t.Errorf("%d parts of secrets stand in the operator's log", len(leaks))
+	}
 }
