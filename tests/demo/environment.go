@@ -83,7 +83,8 @@ func (e *environment) startOperatorProcess(ctx context.Context, binary, kubeconf
 	return err
 }
 
-// stop stops what was started, in the order in which nothing misses anything.
+// stop stops what was started, in the order in which nothing misses anything. It
+// fails, too, if a secret was logged.
 func (e *environment) stop() error {
 	defer e.end()
 	var errs []error
@@ -91,6 +92,7 @@ func (e *environment) stop() error {
 		if err := e.operator.Stop(); err != nil {
 			errs = append(errs, fmt.Errorf("the operator did not end well: %w", err))
 		}
+		errs = append(errs, checkLog(e.operator.Log(), e.cloud.Secrets()))
 	}
 	if e.cloud != nil {
 		e.cloud.Stop()
@@ -102,6 +104,18 @@ func (e *environment) stop() error {
 		errs = append(errs, e.cluster.Stop())
 	}
 	return errors.Join(errs...)
+}
+
+// checkLog searches all that the operator logged, its last lines included, for
+// what no log may hold.
+func checkLog(log string, secrets *fakecloud.Secrets) error {
+	if log == "" {
+		return errors.New("the operator logged nothing: there is no log to search for secrets")
+	}
+	if leaks := secrets.In(log); len(leaks) > 0 {
+		return fmt.Errorf("a secret was logged: %d parts of tokens, keys or passwords stand in the operator's log", len(leaks))
+	}
+	return nil
 }
 
 // newClient returns a client that knows Kubernetes's own types and ours.
