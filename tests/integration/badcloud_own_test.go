@@ -285,7 +285,7 @@ func writeToken(t *testing.T, file string, account federation.Identity, audience
 	if err := os.WriteFile(file, []byte(request.Status.Token), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	secrets.add(request.Status.Token)
+	secrets.Add(request.Status.Token)
 }
 
 // checkClocks puts the cloud's clock wrong: who is ahead, and by how much, is

@@ -2,12 +2,10 @@ package integration
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,78 +23,18 @@ import (
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/tests/cluster"
+	"github.com/imagepullsecrets/operator/tests/fakecloud"
 )
 
-// fragment is how many bytes of a secret in a row are a leak for certain: a
-// part may be cut off where a text is too long.
-const fragment = 20
-
-// planted are secrets in every form in which they might be seen, for a search
-// that does not take longer with each of them.
-type planted struct {
-	mu        sync.Mutex
-	known     map[string]bool
-	fragments map[string]bool
-}
-
-func newPlanted() *planted { return &planted{known: map[string]bool{}, fragments: map[string]bool{}} }
-
-// add plants secrets. It panics on one that is too short to be told from other
-// texts.
-func (p *planted) add(secrets ...string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, secret := range secrets {
-		if p.known[secret] {
-			continue
-		}
-		p.known[secret] = true
-		if len(secret) < fragment {
-			panic(fmt.Sprintf("a secret of %d characters can't be searched for", len(secret)))
-		}
-		for _, form := range forms(secret) {
-			for i := 0; i+fragment <= len(form); i += fragment {
-				p.fragments[form[i:i+fragment]] = true
-			}
-		}
-	}
-}
-
-// forms are a secret as it is, as in an URL, and in base64 behind any other
-// text: what is there of the text's last byte or the next one is left out.
-func forms(secret string) []string {
-	made := []string{secret, url.QueryEscape(secret)}
-	for before := range 3 {
-		whole := (before + len(secret)) / 3 * 3 // bytes that don't share a character with what follows
-		text := []byte(strings.Repeat(" ", before) + secret)[:whole]
-		from := []int{0, 4, 4}[before]
-		made = append(made, base64.StdEncoding.EncodeToString(text)[from:], base64.URLEncoding.EncodeToString(text)[from:])
-	}
-	return made
-}
-
-// in returns the parts of secrets that stand in a text.
-func (p *planted) in(text string) []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var found []string
-	for i := 0; i+fragment <= len(text); i++ {
-		if part := text[i : i+fragment]; p.fragments[part] && !slices.Contains(found, part) {
-			found = append(found, part)
-		}
-	}
-	return found
-}
-
 // secrets are those of the whole run.
-var secrets = newPlanted()
+var secrets = fakecloud.NewSecrets()
 
 // leaked returns the parts of secrets that stand in a text: of passwords that
 // tests made, of what the cloud issued, and of the ServiceAccounts' tokens.
 func leaked(text string) []string {
-	secrets.add(shared.cloud.IssuedTokens()...)
-	secrets.add(shared.cloud.ShownTokens()...)
-	return secrets.in(text)
+	secrets.Add(shared.cloud.IssuedTokens()...)
+	secrets.Add(shared.cloud.ShownTokens()...)
+	return secrets.In(text)
 }
 
 // placesOf names where leaks stand in JSON documents, one to a line, without
@@ -223,37 +161,10 @@ func (o *output) text() (string, error) {
 	return strings.Join(o.texts, "\n"), nil
 }
 
-func TestNoSecretHidesFromTheSearch(t *testing.T) {
-	const secret = "kubernetes>>secret??of~~forty+characters"
-	search := newPlanted()
-	search.add(secret)
-	for sentence, text := range map[string]string{
-		"as it is":                    "token: " + secret + ".",
-		"cut off":                     "token: " + secret[:39] + "…",
-		"without its beginning":       "…" + secret[1:],
-		"in an URL":                   "?token=" + url.QueryEscape(secret) + "&x=y",
-		"in base64":                   encoded(secret),
-		"in base64 behind a user":     encoded("robot:" + secret),
-		"in base64 behind a b":        encoded("b:" + secret + "\n"),
-		"in base64 behind another bc": encoded("bc:" + secret + "\n\n"),
-		"in base64 for URLs":          base64.RawURLEncoding.EncodeToString([]byte("x" + secret)),
-	} {
-		t.Run(sentence, func(t *testing.T) {
-			if len(search.in(text)) == 0 {
-				t.Errorf("it is not found in %q", text)
-			}
-		})
-	}
-	if found := search.in(strings.ToUpper(secret) + encoded(strings.ToUpper(secret))); len(found) > 0 {
-		t.Errorf("%q is no secret", found)
-	}
-}
-
 func TestNoSecretHidesInTheCluster(t *testing.T) {
 	const secret = "a secret that the test leaks by intention"
-	search, recorded := newPlanted(), &output{}
 	labelled := strings.ReplaceAll(secret, " ", "_")
-	search.add(secret, labelled)
+	search, recorded := fakecloud.NewSecrets(secret, labelled), &output{}
 	if err := recorded.record(t.Context(), shared.cluster); err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +186,7 @@ func TestNoSecretHidesInTheCluster(t *testing.T) {
 					return err
 				}
 				for line := range strings.Lines(text) {
-					if strings.Contains(line, `"uid":"`+string(leaking.GetUID())) && len(search.in(line)) > 0 {
+					if strings.Contains(line, `"uid":"`+string(leaking.GetUID())) && len(search.In(line)) > 0 {
 						return nil
 					}
 				}

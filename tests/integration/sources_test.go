@@ -46,7 +46,7 @@ func sameRegistries(secret *corev1.Secret, want []string) error {
 // password makes a secret that may be in no output.
 func password() string {
 	made := unique("correct-horse-battery-staple") + "!"
-	secrets.add(made)
+	secrets.Add(made)
 	return made
 }
 
