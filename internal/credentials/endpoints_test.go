@@ -293,6 +293,66 @@ func TestAnEndpointThatIsBackDoesNotWakeWhoeverWasThrottled(t *testing.T) {
 	}
 }
 
+// Logins of 20 minutes, and a service that is away for 30.
+func TestHalfAnHourOfOutageIsSurvived(t *testing.T) {
+	const (
+		identities = 10
+		life       = 20 * time.Minute
+		outage     = 30 * time.Minute
+	)
+	w := newWorld(t, &fakePersister{}).run(t)
+	away, asked := false, 0
+	leases := make([]Lease, identities)
+	// look asks for every lease, as the controllers do, once a second.
+	look := func() (valid int) {
+		for i := range leases {
+			p := fakeProvider{key: fmt.Sprint(i), endpoints: []string{"e"}, fetch: func(context.Context) (providers.Credential, error) {
+				if asked++; away {
+					return providers.Credential{}, unreachable("e")
+				}
+				return providers.Credential{ExpiresAt: w.clock.Now().Add(life)}, nil
+			}}
+			if lease := w.Lease(p); lease.NextExchange.IsZero() {
+				for key := ""; key != p.key; { // those that are woken come in between
+					key = <-w.changes
+				}
+			}
+			if leases[i] = w.Lease(p); leases[i].Credential != nil && w.clock.Now().Before(leases[i].Credential.ExpiresAt) {
+				valid++
+			}
+		}
+		w.clock.Step(time.Second)
+		return valid
+	}
+	if valid := look(); valid != identities {
+		t.Fatalf("%d logins at the beginning", valid)
+	}
+	away, asked = true, 0
+	for began := w.clock.Now(); w.clock.Since(began) < outage; {
+		if valid := look(); valid < identities && w.clock.Since(start) < life {
+			t.Fatalf("%d logins after %s", valid, w.clock.Since(start))
+		}
+	}
+	// Five find the host down; after that it is looked at twice a minute.
+	if most := outageAfter + int(outage/longestPause) + 5; asked > most || asked < most/3 {
+		t.Errorf("%d exchanges during the outage, want at most %d, and at least a third of them", asked, most)
+	}
+	for i, lease := range leases {
+		if lease.Err == nil || w.clock.Now().Before(lease.Credential.ExpiresAt) {
+			t.Errorf("lease %d is %+v at the end of the outage", i, lease)
+		}
+	}
+	away, asked = false, 0
+	for back := w.clock.Now(); look() < identities; {
+		if w.clock.Since(back) > longestPause+firstPause+resumeWithin {
+			t.Fatalf("not all have a login %s after the outage", w.clock.Since(back))
+		}
+	}
+	if asked != identities {
+		t.Errorf("%d exchanges to get %d logins after the outage", asked, identities)
+	}
+}
+
 // held are exchanges that hang.
 type held struct {
 	hosts   []string

@@ -37,6 +37,9 @@ type Persister interface {
 	// Save keeps one key's lease, in place of an earlier one, until it expires.
 	// It may be called concurrently.
 	Save(ctx context.Context, key string, lease SavedLease) error
+	// Forget drops the leases of keys, as far as there are any. It may be
+	// called concurrently.
+	Forget(ctx context.Context, keys []string) error
 }
 
 // Saved is what a Persister gives back.
@@ -248,11 +251,27 @@ func (s *Store) sweep(now time.Time) {
 		return
 	}
 	s.swept = now
+	var dropped []string
 	for key, e := range s.entries {
 		unused := now.Sub(e.lastUse)
 		if !e.inFlight && (unused > keepValid || unused > keepUnused && !e.validAt(now)) {
 			delete(s.entries, key)
+			if e.lease.Credential != nil {
+				dropped = append(dropped, key)
+			}
 		}
+	}
+	if len(dropped) > 0 {
+		go s.forget(dropped)
+	}
+}
+
+// forget drops leases from where they outlive the process. What a failure
+// leaves there goes with the next lease that is saved beside it, once it has
+// expired.
+func (s *Store) forget(keys []string) {
+	if err := s.persister.Forget(s.running, keys); err != nil && s.running.Err() == nil {
+		s.log.Error(err, "removing leases that nobody uses any more")
 	}
 }
 
@@ -373,13 +392,14 @@ func (s *Store) fail(key string, err error) {
 }
 
 // putOff files that there was no exchange, since a host is left alone for a
-// time. What an earlier one met is more telling and stays.
+// time. That is a failure only where no login is valid, and what an earlier
+// exchange met is more telling and stays.
 func (s *Store) putOff(p providers.Provider, left pause) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[p.Key()]
 	e.inFlight, e.waiting = false, true
-	if e.lease.Pending() {
+	if e.lease.Err == nil && !e.validAt(s.clock.Now()) {
 		e.lease.Err = providers.Errorf(providers.Transient,
 			"%s could not be reached by others and is tried by one exchange at a time until it is back", left.host)
 	}

@@ -46,6 +46,7 @@ type fakePersister struct {
 	loadErr []error // one for each Load that fails
 	saveErr error
 	saves   chan string // keys, as they are saved
+	forgot  chan string // keys, as they are forgotten
 }
 
 func (p *fakePersister) Load(context.Context) (Saved, error) {
@@ -70,6 +71,18 @@ func (p *fakePersister) Save(_ context.Context, key string, lease SavedLease) er
 		p.saves <- key
 	}
 	return p.saveErr
+}
+
+func (p *fakePersister) Forget(_ context.Context, keys []string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, key := range keys {
+		delete(p.saved, key)
+		if p.forgot != nil {
+			p.forgot <- key
+		}
+	}
+	return nil
 }
 
 // world is a running store with everything around it.
@@ -279,10 +292,16 @@ func TestALeaseThatCannotBeSavedIsServed(t *testing.T) {
 }
 
 func TestExpiredLeasesThatNobodyUsesGo(t *testing.T) {
-	w := newWorld(t, &fakePersister{}).run(t)
+	persister := &fakePersister{saves: make(chan string, 10), forgot: make(chan string, 10)}
+	w := newWorld(t, persister).run(t)
 	var fetches int
 	w.Lease(w.giving("old", time.Hour, &fetches))
 	w.wait(t, "old")
+	if saved := <-persister.saves; saved != "old" {
+		t.Fatalf("%q is saved", saved)
+	}
+	w.Lease(failing("never had one", errors.New("boom")))
+	w.wait(t, "never had one")
 	w.clock.Step(keepUnused + time.Hour)
 	w.Lease(w.giving("new", time.Hour, &fetches))
 	w.wait(t, "new")
@@ -290,5 +309,8 @@ func TestExpiredLeasesThatNobodyUsesGo(t *testing.T) {
 	defer w.mu.Unlock()
 	if _, found := w.entries["old"]; found || len(w.entries) != 1 {
 		t.Errorf("%d leases are kept", len(w.entries))
+	}
+	if forgotten := <-persister.forgot; forgotten != "old" {
+		t.Errorf("%q is forgotten over restarts", forgotten)
 	}
 }

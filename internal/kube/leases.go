@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"sync"
@@ -179,6 +180,27 @@ func (l *Leases) Save(ctx context.Context, key string, lease credentials.SavedLe
 		}
 	}
 	return err
+}
+
+// Forget drops leases; see credentials.Persister.
+func (l *Leases) Forget(ctx context.Context, keys []string) error {
+	changed := map[int]int{}
+	for _, key := range keys {
+		number := shardOf(key)
+		shard := &l.shards[number]
+		shard.mu.Lock()
+		if _, found := shard.records[key]; found {
+			delete(shard.records, key)
+			shard.changes++
+			changed[number] = shard.changes
+		}
+		shard.mu.Unlock()
+	}
+	var failed []error
+	for number, change := range changed {
+		failed = append(failed, l.flush(ctx, number, change))
+	}
+	return errors.Join(failed...)
 }
 
 // flush sees to it that a change of a Secret is written.

@@ -100,6 +100,29 @@ func TestExpiredLeasesAreForgotten(t *testing.T) {
 	}
 }
 
+// What is forgotten is gone at once, and what stands beside it stays.
+func TestForgottenLeasesAreNotStored(t *testing.T) {
+	client := fake.NewClientset()
+	leases := NewLeases(client.CoreV1().Secrets("ops"))
+	leases.now = func() time.Time { return savedLease("").IssuedAt }
+	if _, err := leases.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	keys := append(inShard("a", 2), inShard("b", 1)...)
+	for _, key := range keys {
+		if err := leases.Save(t.Context(), key, savedLease("p")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := leases.Forget(t.Context(), []string{keys[0], keys[2], "unknown"}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := NewLeases(client.CoreV1().Secrets("ops")).Load(t.Context())
+	if _, found := again.Leases[keys[1]]; err != nil || !found || len(again.Leases) != 1 {
+		t.Errorf("read back %d leases, %v", len(again.Leases), err)
+	}
+}
+
 // Renewals that come together are written together, and none is lost.
 func TestLeasesThatComeTogetherAreWrittenTogether(t *testing.T) {
 	client := fake.NewClientset()
