@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -24,9 +25,10 @@ import (
 const (
 	herdObjects    = 5
 	sourcesPerHerd = 100 // of each object, the most that one may have
+	herdSize       = herdObjects * sourcesPerHerd
 	// herdRemaining is enough if many exchanges run at a time, and for a
-	// fraction of them only if few do.
-	herdRemaining = 40 * time.Second
+	// fraction of them only if few do: one by one they take 12 minutes.
+	herdRemaining = time.Minute
 	herdLatency   = time.Second
 )
 
@@ -35,10 +37,13 @@ type herd struct {
 	objects   []string
 	expires   time.Time
 	passwords map[string]bool // that were persisted
+	due       map[string]bool // credentials that were told with their persisted login
+	renewed   map[string]int  // by Secret, its logins that are new
 }
 
-// Five hundred logins end in the same second, and every request to a cloud takes
-// a second: each of them is renewed in time, and none is ever told expired.
+// Five hundred logins end in the same second, every request to a cloud takes a
+// second, and the operator is killed in the middle of it: each login has a new
+// one in its place before it ends, and none is ever told expired.
 func TestManyLoginsThatEndInTheSameSecondAreRenewedInTime(t *testing.T) {
 	own := ownCluster(t, withAllRights)
 	trusted(t, own)
@@ -47,11 +52,21 @@ func TestManyLoginsThatEndInTheSameSecondAreRenewedInTime(t *testing.T) {
 	h := newHerd(t, own, label)
 	shared.cloud.SetLatency(herdLatency)
 	t.Cleanup(func() { shared.cloud.SetLatency(0) })
+	statuses := watching(t, own, &v1alpha1.ImagePullSecretList{})
+	targets := watching(t, own, &corev1.SecretList{}, client.InNamespace(selected))
 	process := runOperator(t, own)
-	h.expectRenewals(t, own)
-	for i, name := range h.objects {
+	h.expectRenewed(t, statuses, targets, herdSize/5)
+	process.Kill()
+	if begun := h.countRenewed(); begun == herdSize {
+		t.Fatal("all was done before the operator was killed")
+	}
+	process = runOperator(t, own)
+	h.expectRenewed(t, statuses, targets, herdSize)
+	if len(h.due) != herdSize {
+		t.Errorf("%d persisted logins were in use, want %d", len(h.due), herdSize)
+	}
+	for _, name := range h.objects {
 		expectReady(t, name, 1)
-		h.expectNewLogins(t, selected, secretOfHerd(i))
 	}
 	if err := process.Stop(); err != nil {
 		t.Error(err)
@@ -65,7 +80,7 @@ func secretOfHerd(i int) string { return fmt.Sprintf("pull-%d", i) }
 func newHerd(t *testing.T, own *cluster.Cluster, label string) herd {
 	t.Helper()
 	id := identity(t)
-	h := herd{passwords: map[string]bool{}}
+	h := herd{passwords: map[string]bool{}, due: map[string]bool{}, renewed: map[string]int{}}
 	var sources []federation.Source
 	for i := range herdObjects {
 		var entries []v1alpha1.CredentialSource
@@ -113,9 +128,8 @@ func (h *herd) persist(t *testing.T, own *cluster.Cluster, id federation.Identit
 	}
 }
 
-// expectRenewals follows every status until it tells of new logins only. Each
-// credential must be told with its persisted login before, and never as expired.
-func (h *herd) expectRenewals(t *testing.T, own *cluster.Cluster) {
+// watching follows objects of a kind from now on.
+func watching(t *testing.T, own *cluster.Cluster, list client.ObjectList, of ...client.ListOption) <-chan watch.Event {
 	t.Helper()
 	scheme, err := newScheme()
 	if err != nil {
@@ -125,70 +139,78 @@ func (h *herd) expectRenewals(t *testing.T, own *cluster.Cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	statuses, err := api.Watch(t.Context(), &v1alpha1.ImagePullSecretList{})
+	following, err := api.Watch(t.Context(), list, of...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer statuses.Stop()
-	due, renewed := map[string]bool{}, map[string]bool{}
-	deadline := time.After(herdRemaining + patience)
-	for len(renewed) < herdObjects*sourcesPerHerd {
+	t.Cleanup(following.Stop)
+	return following.ResultChan()
+}
+
+// expectRenewed follows every status and every Secret until so many new logins
+// stand in the Secrets. The time for that is the one that all logins end at,
+// after which an old one is of no use.
+func (h *herd) expectRenewed(t *testing.T, statuses, targets <-chan watch.Event, want int) {
+	t.Helper()
+	end := time.NewTimer(time.Until(h.expires))
+	defer end.Stop()
+	for h.countRenewed() < want {
 		select {
-		case event := <-statuses.ResultChan():
-			imps, ok := event.Object.(*v1alpha1.ImagePullSecret)
-			if !ok {
-				t.Fatalf("the watch ended with %+v", event.Object)
-			}
-			h.follow(t, imps, due, renewed)
-		case <-deadline:
-			t.Fatalf("%d logins were renewed in time", len(renewed))
+		case event := <-statuses:
+			h.followStatus(t, event)
+		case event := <-targets:
+			h.followSecret(t, event)
+		case <-end.C:
 		}
-	}
-	if len(due) != len(renewed) {
-		t.Errorf("%d persisted logins were in use, want %d", len(due), len(renewed))
+		if !time.Now().Before(h.expires) {
+			t.Fatalf("%d of %d logins ended before a new one was seen in their Secret", herdSize-h.countRenewed(), herdSize)
+		}
 	}
 }
 
-// follow notes which credentials have their persisted login, and which a new one.
-func (h *herd) follow(t *testing.T, imps *v1alpha1.ImagePullSecret, due, renewed map[string]bool) {
+// followStatus notes which credentials are told with their persisted login.
+// None may ever be told as expired, or otherwise not ready.
+func (h *herd) followStatus(t *testing.T, event watch.Event) {
 	t.Helper()
+	imps, ok := event.Object.(*v1alpha1.ImagePullSecret)
+	if !ok {
+		t.Fatalf("the watch ended with %+v", event.Object)
+	}
 	for _, c := range imps.Status.Credentials {
 		name := imps.Name + " " + c.Name
 		switch {
-		case c.Reason == v1alpha1.ReasonExpired:
-			t.Fatalf("%s expired, with %d renewed: %s", name, len(renewed), c.Message)
 		case c.Ready == metav1.ConditionFalse:
-			t.Fatalf("%s is %s: %s", name, c.Reason, c.Message)
+			t.Fatalf("%s is %s, with %d renewed: %s", name, c.Reason, h.countRenewed(), c.Message)
 		case c.ExpiresAt == nil: // leases are still being loaded
 		case c.ExpiresAt.Time.Equal(h.expires):
-			due[name] = true
-		default:
-			renewed[name] = true
+			h.due[name] = true
 		}
 	}
 }
 
-// expectNewLogins waits until a Secret holds none of the persisted logins.
-func (h *herd) expectNewLogins(t *testing.T, namespace, name string) {
+// followSecret notes how many of a Secret's logins are new.
+func (h *herd) followSecret(t *testing.T, event watch.Event) {
 	t.Helper()
-	eventually(t, "new logins in Secret "+name, func() error {
-		secret, err := secretIn(t, namespace, name)
-		if err != nil {
-			return err
+	secret, ok := event.Object.(*corev1.Secret)
+	if !ok {
+		t.Fatalf("the watch ended with %+v", event.Object)
+	}
+	document, err := authsOf(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renewed := 0
+	for _, login := range document.Auths {
+		if !h.passwords[login.Password] {
+			renewed++
 		}
-		document, err := authsOf(secret)
-		if err != nil {
-			return err
-		}
-		old := 0
-		for _, login := range document.Auths {
-			if h.passwords[login.Password] {
-				old++
-			}
-		}
-		if old > 0 || len(document.Auths) != sourcesPerHerd {
-			return fmt.Errorf("%d of its %d logins are the persisted ones", old, len(document.Auths))
-		}
-		return nil
-	})
+	}
+	h.renewed[secret.Name] = renewed
+}
+
+func (h *herd) countRenewed() (count int) {
+	for _, renewed := range h.renewed {
+		count += renewed
+	}
+	return count
 }
