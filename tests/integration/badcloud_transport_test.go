@@ -119,9 +119,10 @@ func onlyIf(asked func(federation.Source) fakecloud.Service, wanted func(fakeclo
 	}
 }
 
-// bySDK tells services that are asked by way of an SDK.
+// bySDK tells services that are asked by way of an SDK that repeats requests;
+// Google's is told not to.
 func bySDK(service fakecloud.Service) bool {
-	return slices.Contains([]fakecloud.Service{fakecloud.STS, fakecloud.ECR, fakecloud.ECRPublic, fakecloud.GoogleIAM}, service)
+	return slices.Contains([]fakecloud.Service{fakecloud.STS, fakecloud.ECR, fakecloud.ECRPublic}, service)
 }
 
 // The faults befall whoever asks, so these tests follow one another.
@@ -138,6 +139,9 @@ func TestBadTransportIsToldAndPasses(t *testing.T) {
 		if fault.retried {
 			t.Run("the service that is asked first, by an SDK, "+sentence, func(t *testing.T) {
 				expectTransportFault(t, fault, onlyIf(askedFirst, bySDK))
+			})
+			t.Run("the service that is asked last, by an SDK, "+sentence, func(t *testing.T) {
+				expectTransportFault(t, fault, onlyIf(askedLast, bySDK))
 			})
 		}
 	}
