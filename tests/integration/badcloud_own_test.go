@@ -64,12 +64,7 @@ func runOperatorAs(t *testing.T, c *cluster.Cluster, env []string, args ...strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = process.Stop()
-		if leaks := leaked(process.Log()); len(leaks) > 0 {
-			t.Errorf("%d secrets stand in the operator's log", len(leaks))
-		}
-	})
+	t.Cleanup(func() { expectNoLeakOf(t, process) })
 	return process
 }
 

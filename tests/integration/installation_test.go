@@ -58,13 +58,23 @@ func runOperator(t *testing.T, c *cluster.Cluster, args ...string) *operator.Pro
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = process.Stop()
-		if leaks := leaked(process.Log()); len(leaks) > 0 {
-			t.Errorf("%d secrets stand in the operator's log", len(leaks))
-		}
-	})
+	t.Cleanup(func() { expectNoLeakOf(t, process) })
 	return process
+}
+
+// expectNoLeakOf stops an operator and looks for secrets in what it put out.
+func expectNoLeakOf(t *testing.T, process *operator.Process) {
+	t.Helper()
+	_ = process.Stop()
+	metrics, err := process.Metrics(context.Background())
+	if err != nil {
+		t.Errorf("reading the operator's metrics: %v", err)
+	}
+	for where, text := range map[string]string{"log": process.Log(), "metrics": metrics} {
+		if leaks := leaked(text); len(leaks) > 0 {
+			t.Errorf("%d parts of secrets stand in the operator's %s", len(leaks), where)
+		}
+	}
 }
 
 func withAllRights(ctx context.Context, c *cluster.Cluster) error {

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -53,11 +54,13 @@ type Process struct {
 	probes  string
 	done    chan struct{}
 	err     error
+	last    atomic.Pointer[string] // the metrics at its end
 }
 
 const (
-	readyDeadline = time.Minute
-	stopDeadline  = 20 * time.Second
+	readyDeadline   = time.Minute
+	stopDeadline    = 20 * time.Second
+	metricsDeadline = 5 * time.Second
 )
 
 // Start runs the operator and returns when it is ready. It is killed when ctx
@@ -108,6 +111,7 @@ func (p *Process) waitReady(ctx context.Context) error {
 // Stop ends the operator as a kubelet does, by SIGTERM, and returns an error
 // if that does not end it well. It may be called again.
 func (p *Process) Stop() error {
+	p.keepMetrics()
 	_ = p.command.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
@@ -121,6 +125,7 @@ func (p *Process) Stop() error {
 
 // Kill ends the operator at once, as a node that dies does.
 func (p *Process) Kill() {
+	p.keepMetrics()
 	_ = p.command.Process.Kill()
 	<-p.done
 }
@@ -131,10 +136,24 @@ func (p *Process) Pid() int { return p.command.Process.Pid }
 // Log returns what was logged so far.
 func (p *Process) Log() string { return p.log.String() }
 
-// Metrics returns the operator's metrics in Prometheus's text format.
+// Metrics returns the operator's metrics in Prometheus's text format: those of
+// its last moment once Stop or Kill was called.
 func (p *Process) Metrics(ctx context.Context) (string, error) {
+	if last := p.last.Load(); last != nil {
+		return *last, nil
+	}
 	_, body, err := get(ctx, "http://"+p.metrics+"/metrics")
 	return body, err
+}
+
+// keepMetrics keeps the metrics of a process that is about to be ended; one
+// that ended by itself has none.
+func (p *Process) keepMetrics() {
+	ctx, cancel := context.WithTimeout(context.Background(), metricsDeadline)
+	defer cancel()
+	if text, err := p.Metrics(ctx); err == nil {
+		p.last.Store(&text)
+	}
 }
 
 // Probe returns the HTTP status and body of one of /healthz and /readyz.
