@@ -242,7 +242,7 @@ func TestAnEndpointThatHangsDelaysNobody(t *testing.T) {
 	id, label := identity(t), unique("label")
 	selected := namespace(t, label, "yes")
 	hanging, beside := federation.Quay(shared.cloud, id, number()), federation.Chainguard(shared.cloud, id, number())
-	hang(t, hanging)
+	hang(t, fakecloud.Quay, hanging.Registry)
 	asked, ended := shared.cloud.Calls(fakecloud.Quay), givenUp(t, "quay")
 	imps := object(t, "pull", label, hanging.Entry, beside.Entry)
 	expectCalls(t, fakecloud.Quay, asked+1)
@@ -259,11 +259,42 @@ func TestAnEndpointThatHangsDelaysNobody(t *testing.T) {
 	}
 }
 
-// hang makes a source's registry hold every request until the client gives up.
-func hang(t *testing.T, source federation.Source) {
+const (
+	// hungSources are more than get to hang at a time, which mostHung do
+	// (internal/credentials/endpoints.go).
+	hungSources = 48
+	mostHung    = 32
+)
+
+// Many exchanges with one registry of Azure hang, which asked the directory
+// before: those with other registries of the same directory are not delayed.
+func TestAHungRegistryDelaysNoneBesideIt(t *testing.T) {
+	id, label := identity(t), unique("label")
+	selected := namespace(t, label, "yes")
+	hung := federation.AzureContainerRegistry(shared.cloud, id, number())
+	hang(t, fakecloud.ACR, hung.Registry)
+	entries := []v1alpha1.CredentialSource{hung.Entry}
+	for len(entries) < hungSources {
+		other := federation.AzureContainerRegistry(shared.cloud, id, number()) // by another application
+		other.Entry.AzureContainerRegistry.Registry = hung.Entry.AzureContainerRegistry.Registry
+		entries = append(entries, other.Entry)
+	}
+	asked, ended := shared.cloud.Calls(fakecloud.ACR), givenUp(t, "azureContainerRegistry")
+	object(t, "hung", label, entries...)
+	expectCalls(t, fakecloud.ACR, asked+mostHung)
+	good := federation.AzureContainerRegistry(shared.cloud, id, number())
+	object(t, "good", label, good.Entry)
+	expectSecret(t, selected, "good", good.Registry)
+	if given := givenUp(t, "azureContainerRegistry") - ended; given != 0 {
+		t.Errorf("the login came only after %v of the exchanges that hung were given up", given)
+	}
+}
+
+// hang makes a host of a service hold every request until the client gives up.
+func hang(t *testing.T, service fakecloud.Service, host string) {
 	t.Helper()
-	shared.cloud.Fail(source.Service, fakecloud.Fault{Kind: fakecloud.Hang, Host: source.Registry})
-	t.Cleanup(func() { shared.cloud.ClearFaultsOf(source.Registry) })
+	shared.cloud.Fail(service, fakecloud.Fault{Kind: fakecloud.Hang, Host: host})
+	t.Cleanup(func() { shared.cloud.ClearFaultsOf(host) })
 }
 
 // expectCalls waits until a service was asked so often.
