@@ -63,6 +63,12 @@ type ServiceAccount struct {
 // String returns <namespace>/<name>.
 func (a ServiceAccount) String() string { return a.Namespace + "/" + a.Name }
 
+// Subject is the claim sub of the account's tokens, which the other side has to
+// trust: system:serviceaccount:<namespace>:<name>.
+func (a ServiceAccount) Subject() string {
+	return "system:serviceaccount:" + a.Namespace + ":" + a.Name
+}
+
 // Credential is what one exchange returned.
 type Credential struct {
 	// Login opens every one of the Provider's Registries.

@@ -108,12 +108,11 @@ func (i *Identity) webIdentityCall(token string) Call {
 	if err != nil || issuer == "" {
 		issuer = "the cluster's issuer"
 	}
-	account := i.config.ServiceAccount
 	noTrust := fmt.Sprintf("let IAM in the account of %s have an OIDC provider for %s with the audience %s", i.config.RoleARN, issuer, i.config.Audience)
 	return Call{
 		Call: exchange.Call{Action: "sts:AssumeRoleWithWebIdentity", Host: i.region.STSHost},
-		Denied: fmt.Sprintf("let the trust policy of %s allow it to the OIDC provider of %s with :sub system:serviceaccount:%s:%s and :aud %s",
-			i.config.RoleARN, issuer, account.Namespace, account.Name, i.config.Audience),
+		Denied: fmt.Sprintf("let the trust policy of %s allow it to the OIDC provider of %s with :sub %s and :aud %s",
+			i.config.RoleARN, issuer, i.config.ServiceAccount.Subject(), i.config.Audience),
 		verdicts: map[string]verdict{
 			expiredWebToken:        {class: providers.ClockSkew},
 			"InvalidIdentityToken": {class: providers.Invalid, hint: noTrust},

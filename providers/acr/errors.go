@@ -80,9 +80,8 @@ func verdictOn(code int, description string) (verdict, bool) {
 }
 
 func (r run) trustHint(exchange.Answer, string) string {
-	account := r.config.ServiceAccount
-	return fmt.Sprintf("give %s a federated credential for this cluster's issuer, the subject system:serviceaccount:%s:%s and the audience %s (a new one takes minutes to have an effect)",
-		r.config.ClientID, account.Namespace, account.Name, r.config.Audience)
+	return fmt.Sprintf("give %s a federated credential for this cluster's issuer, the subject %s and the audience %s (a new one takes minutes to have an effect)",
+		r.config.ClientID, r.config.ServiceAccount.Subject(), r.config.Audience)
 }
 
 func (r run) clockHint(answer exchange.Answer, assertion string) string {

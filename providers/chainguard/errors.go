@@ -71,7 +71,6 @@ func (p *Provider) refused(answer exchange.Answer, token string) error {
 
 // trustHint says what Chainguard's side must look like.
 func (p *Provider) trustHint() string {
-	account := p.config.ServiceAccount
-	return fmt.Sprintf("let the identity %s trust this cluster's issuer, the subject system:serviceaccount:%s:%s and the audience %s, and give it a role with registry.pull",
-		p.config.Identity, account.Namespace, account.Name, p.config.Audience)
+	return fmt.Sprintf("let the identity %s trust this cluster's issuer, the subject %s and the audience %s, and give it a role with registry.pull",
+		p.config.Identity, p.config.ServiceAccount.Subject(), p.config.Audience)
 }

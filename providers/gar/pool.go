@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-
-	"github.com/imagepullsecrets/operator/providers"
 )
 
 // pool is a workload identity pool by the names that it has in an exchange.
@@ -46,10 +44,6 @@ func (c Config) findPool() (pool, string) {
 	return pool{}, ""
 }
 
-func subjectOf(account providers.ServiceAccount) string {
-	return "system:serviceaccount:" + account.Namespace + ":" + account.Name
-}
-
 // ownPool is a pool that somebody made for the cluster.
 func (c Config) ownPool() (pool, string) {
 	name := strings.TrimPrefix(c.WorkloadIdentityProvider, "https:")
@@ -68,7 +62,7 @@ func (c Config) ownPool() (pool, string) {
 		request:  iamService + name,
 		members: fmt.Sprintf("principal:%sprojects/%s/locations/global/workloadIdentityPools/%s/subject/",
 			iamService, parts[1], parts[2]),
-		subject: subjectOf(c.ServiceAccount),
+		subject: c.ServiceAccount.Subject(),
 	}
 	if c.Audience != "" {
 		trusted.audience = c.Audience

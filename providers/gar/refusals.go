@@ -92,7 +92,7 @@ func (f fetch) exchangeVerdicts(issuer string) []verdict {
 		keys = "gkeCluster must be this cluster"
 	}
 	trust := "let " + where
-	subject := subjectOf(f.config.ServiceAccount)
+	subject := f.config.ServiceAccount.Subject()
 	return []verdict{
 		{"SERVICE_DISABLED", "", providers.Denied, "enable sts.googleapis.com in the pool's project"},
 		{"invalid_target", "", providers.Invalid, exists},

@@ -46,9 +46,8 @@ func (p *Provider) refused(answer exchange.Answer, token string, scrub *exchange
 	case containsAny(refusal.Description, robotTexts):
 		refusal.Hint = fmt.Sprintf("check robot: is there a robot account %s?", p.config.Robot)
 	default:
-		account := p.config.ServiceAccount
-		refusal.Hint = fmt.Sprintf("let the robot federation of %s name this cluster's issuer, the subject system:serviceaccount:%s:%s and, if it names audiences, %s",
-			p.config.Robot, account.Namespace, account.Name, p.config.Audience)
+		refusal.Hint = fmt.Sprintf("let the robot federation of %s name this cluster's issuer, the subject %s and, if it names audiences, %s",
+			p.config.Robot, p.config.ServiceAccount.Subject(), p.config.Audience)
 	}
 	return p.call().Refused(answer, refusal, scrub)
 }

@@ -2,7 +2,6 @@ package tokenexchange
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -164,10 +163,4 @@ func (c Config) key() string {
 		fields = append(fields, name, c.Parameters[name])
 	}
 	return providers.HashKey(fields...)
-}
-
-// subject is the sub of the ServiceAccount's token, which the other side has
-// to trust.
-func (c Config) subject() string {
-	return fmt.Sprintf("system:serviceaccount:%s:%s", c.ServiceAccount.Namespace, c.ServiceAccount.Name)
 }

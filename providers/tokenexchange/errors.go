@@ -118,7 +118,7 @@ func (c Config) statusHint(status int) string {
 }
 
 func (c Config) trustHint() string {
-	return fmt.Sprintf("let the server trust this cluster's issuer, the audience %q and the subject %s", c.TokenAudience, c.subject())
+	return fmt.Sprintf("let the server trust this cluster's issuer, the audience %q and the subject %s", c.TokenAudience, c.ServiceAccount.Subject())
 }
 
 func (c Config) clientHint() string {
