@@ -167,12 +167,10 @@ func (c Config) checkSecretKey(problems *exchange.Problems) {
 	switch {
 	case c.SecretAccessKey == "":
 		problems.Notef("secretKey is empty")
-	case strings.ContainsFunc(c.SecretAccessKey, notVisible):
+	case strings.ContainsFunc(c.SecretAccessKey, exchange.NotVisibleASCII):
 		problems.Notef("secretKey contains white space or a character that no secret access key has")
 	}
 }
-
-func notVisible(r rune) bool { return r <= ' ' || r > '~' }
 
 // checkRole calls the role as whoever set it knows it: a Secret with an access
 // key spells it otherwise.

@@ -29,7 +29,7 @@ func (p *Problems) Account(account providers.ServiceAccount) {
 
 // Audience notes an audience for which no token can be meant.
 func (p *Problems) Audience(audience string) {
-	if audience == "" || strings.ContainsFunc(audience, notVisible) {
+	if audience == "" || strings.ContainsFunc(audience, NotVisibleASCII) {
 		p.Notef("audience must be a text without white space, not %s", Shown(audience))
 	}
 }

@@ -21,7 +21,7 @@ func (c Call) CheckToken(token string) error {
 		return c.Errorf(providers.Transient, "the answer holds no token")
 	case len(token) > maxToken:
 		return c.Errorf(providers.Transient, "the answer's token is longer than %d bytes", maxToken)
-	case strings.ContainsFunc(token, notVisible):
+	case strings.ContainsFunc(token, NotVisibleASCII):
 		return c.Errorf(providers.Transient, "the answer's token holds characters that no token has")
 	default:
 		return nil
@@ -95,5 +95,6 @@ func ClusterClock(header http.Header, token, other string) string {
 	return "set the clocks of the cluster's API servers right"
 }
 
-// notVisible tells a character that neither a token nor an audience holds.
-func notVisible(r rune) bool { return r <= ' ' || r > '~' }
+// NotVisibleASCII tells a character that neither a token nor an audience nor a
+// key holds: a space, a control character, or one beyond ASCII.
+func NotVisibleASCII(r rune) bool { return r <= ' ' || r > '~' }

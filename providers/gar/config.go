@@ -138,13 +138,11 @@ func (c Config) audienceProblem() string {
 		return ""
 	case c.GKECluster != "":
 		return "audience can't be chosen with gkeCluster, whose pool takes only its own"
-	case len(c.Audience) > maxAudience || strings.ContainsFunc(c.Audience, notVisibleASCII):
+	case len(c.Audience) > maxAudience || strings.ContainsFunc(c.Audience, exchange.NotVisibleASCII):
 		return fmt.Sprintf("audience must be printable ASCII without spaces, of at most %d characters", maxAudience)
 	}
 	return ""
 }
-
-func notVisibleASCII(r rune) bool { return r <= ' ' || r > '~' }
 
 func (c Config) impersonationProblems() []string {
 	var problems []string

@@ -232,7 +232,7 @@ func (c Config) checkClient() []string {
 		switch {
 		case part.value == "":
 			problems = append(problems, part.name+" is empty")
-		case len(part.value) > maxText || strings.ContainsFunc(part.value, notVisible):
+		case len(part.value) > maxText || strings.ContainsFunc(part.value, notVSChar):
 			problems = append(problems, fmt.Sprintf(
 				"%s must be of at most %d ASCII characters without line breaks (RFC 6749, appendix A)", part.name, maxText))
 		}
@@ -240,9 +240,9 @@ func (c Config) checkClient() []string {
 	return problems
 }
 
-// notVisible is what is not RFC 6749's VSCHAR, of which clients' ids and
-// secrets and access tokens are made.
-func notVisible(r rune) bool { return r < ' ' || r > '~' }
+// notVSChar tells what is not RFC 6749's VSCHAR, of which clients' ids and
+// secrets are made: they may hold spaces.
+func notVSChar(r rune) bool { return r < ' ' || r > '~' }
 
 // maxUsername is how many characters a login's user may have.
 const maxUsername = 255
