@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,6 +94,12 @@ type Refusal struct {
 	RequestID string
 	// Hint says what to do; it may be empty.
 	Hint string
+}
+
+// Mentions tells whether a refusal's description holds one of some texts:
+// services give several causes one code, and tell them apart in words only.
+func Mentions(description string, texts []string) bool {
+	return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(description, text) })
 }
 
 // Refused is the error for a refusal: code, description and request id as far

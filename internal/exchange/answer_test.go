@@ -260,6 +260,20 @@ func TestARefusalIsTold(t *testing.T) {
 	}
 }
 
+func TestMentions(t *testing.T) {
+	texts := []string{"expired", "not yet valid"}
+	for description, want := range map[string]bool{
+		"the token is not yet valid": true,
+		"expired":                    true,
+		"the token is valid":         false,
+		"":                           false,
+	} {
+		if got := exchange.Mentions(description, texts); got != want {
+			t.Errorf("%q: got %t", description, got)
+		}
+	}
+}
+
 func TestOnlyAServersOwnFailureIsAnOutage(t *testing.T) {
 	for name, test := range map[string]struct {
 		status int

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -48,6 +49,16 @@ func Trim(values ...*string) {
 	for _, value := range values {
 		*value = strings.TrimSpace(*value)
 	}
+}
+
+// Trimmed returns a copy of a list of values without the white space around
+// them.
+func Trimmed(values []string) []string {
+	values = slices.Clone(values)
+	for i := range values {
+		Trim(&values[i])
+	}
+	return values
 }
 
 // maxShown is the length up to which a value is quoted. Secrets are longer, so

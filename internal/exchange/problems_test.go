@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/imagepullsecrets/operator/internal/exchange"
 	"github.com/imagepullsecrets/operator/internal/exchange/exchangetest"
 	"github.com/imagepullsecrets/operator/providers"
@@ -36,6 +38,16 @@ func TestTrim(t *testing.T) {
 	exchange.Trim(&one, &other)
 	if one != "a b" || other != "c" {
 		t.Errorf("got %q, %q", one, other)
+	}
+}
+
+func TestTrimmedLeavesItsArgumentAlone(t *testing.T) {
+	given := []string{" a b\r\n", "c"}
+	if diff := cmp.Diff([]string{"a b", "c"}, exchange.Trimmed(given)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{" a b\r\n", "c"}, given); diff != "" {
+		t.Error(diff)
 	}
 }
 

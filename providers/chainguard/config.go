@@ -3,7 +3,6 @@ package chainguard
 import (
 	"fmt"
 	"regexp"
-	"slices"
 
 	"github.com/imagepullsecrets/operator/internal/exchange"
 	"github.com/imagepullsecrets/operator/providers"
@@ -55,10 +54,7 @@ func (c Config) complete() Config {
 	if c.Audience == "" {
 		c.Audience = defaultAudience
 	}
-	c.Registries = slices.Clone(c.Registries)
-	for i := range c.Registries {
-		exchange.Trim(&c.Registries[i])
-	}
+	c.Registries = exchange.Trimmed(c.Registries)
 	if len(c.Registries) == 0 {
 		c.Registries = []string{defaultRegistry}
 	}

@@ -2,7 +2,6 @@ package chainguard
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/imagepullsecrets/operator/internal/exchange"
 	"github.com/imagepullsecrets/operator/providers"
@@ -58,10 +57,8 @@ func (p *Provider) refused(answer exchange.Answer, token string) error {
 	switch refusal.Class {
 	case providers.Denied:
 		refusal.Hint = p.trustHint()
-		for _, text := range timeTexts {
-			if strings.Contains(body.Message, text) {
-				refusal.Class, refusal.Hint = providers.ClockSkew, exchange.ClusterClock(answer.Header, token, whose)
-			}
+		if exchange.Mentions(body.Message, timeTexts) {
+			refusal.Class, refusal.Hint = providers.ClockSkew, exchange.ClusterClock(answer.Header, token, whose)
 		}
 	case providers.Invalid:
 		refusal.Hint = "check identity " + p.config.Identity

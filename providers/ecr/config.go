@@ -40,10 +40,7 @@ func (c Config) GoString() string { return c.String() }
 
 func (c Config) trimmed() Config {
 	exchange.Trim(&c.Region, &c.AccountID)
-	c.Registries = slices.Clone(c.Registries)
-	for i := range c.Registries {
-		exchange.Trim(&c.Registries[i])
-	}
+	c.Registries = exchange.Trimmed(c.Registries)
 	return c
 }
 

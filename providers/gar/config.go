@@ -69,19 +69,11 @@ func (c Config) normalised() Config {
 	exchange.Trim(
 		&c.ServiceAccount.Namespace, &c.ServiceAccount.Name, &c.ServiceAccount.UID,
 		&c.WorkloadIdentityProvider, &c.GKECluster, &c.Audience, &c.GoogleServiceAccount, &c.UniverseDomain)
-	c.Registries, c.Delegates = allTrimmed(c.Registries), allTrimmed(c.Delegates)
+	c.Registries, c.Delegates = exchange.Trimmed(c.Registries), exchange.Trimmed(c.Delegates)
 	if c.UniverseDomain == "" {
 		c.UniverseDomain = googleUniverse
 	}
 	return c
-}
-
-func allTrimmed(values []string) []string {
-	values = slices.Clone(values)
-	for i := range values {
-		exchange.Trim(&values[i])
-	}
-	return values
 }
 
 // validate returns the pool that a normalised configuration names. The error

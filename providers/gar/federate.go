@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/imagepullsecrets/operator/internal/exchange"
 	"github.com/imagepullsecrets/operator/providers"
@@ -59,7 +58,7 @@ func (f fetch) federateOnce(ctx context.Context) (accessToken, error) {
 // notFederated is the error for a refusal by the token exchange.
 func (f fetch) notFederated(c exchange.Call, answer exchange.Answer, minted string) error {
 	said := readRefusal(answer.Body)
-	if answer.Status != http.StatusBadRequest || said.code != "invalid_grant" || !containsAny(said.description, staleTexts) {
+	if answer.Status != http.StatusBadRequest || said.code != "invalid_grant" || !exchange.Mentions(said.description, staleTexts) {
 		// The API server's tokens are JWTs. Of any other nothing is known.
 		claims, _ := exchange.ParseClaims(minted)
 		return f.refused(c, answer, f.exchangeVerdicts(claims.Issuer))
@@ -68,13 +67,4 @@ func (f fetch) notFederated(c exchange.Call, answer exchange.Answer, minted stri
 		Class: providers.ClockSkew, Code: said.code, Description: said.description,
 		Hint: exchange.ClusterClock(answer.Header, minted, whose),
 	}, f.scrub)
-}
-
-func containsAny(text string, parts []string) bool {
-	for _, part := range parts {
-		if strings.Contains(text, part) {
-			return true
-		}
-	}
-	return false
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"strings"
 
 	"github.com/imagepullsecrets/operator/internal/exchange"
 	"github.com/imagepullsecrets/operator/providers"
@@ -41,19 +39,15 @@ func (p *Provider) refused(answer exchange.Answer, token string, scrub *exchange
 	case answer.Status == http.StatusNotFound:
 		refusal.Hint = "check registry; robot federation needs Quay 3.13 or later"
 	case refusal.Class != providers.Denied:
-	case containsAny(refusal.Description, timeTexts):
+	case exchange.Mentions(refusal.Description, timeTexts):
 		refusal.Class, refusal.Hint = providers.ClockSkew, exchange.ClusterClock(answer.Header, token, whose)
-	case containsAny(refusal.Description, robotTexts):
+	case exchange.Mentions(refusal.Description, robotTexts):
 		refusal.Hint = fmt.Sprintf("check robot: is there a robot account %s?", p.config.Robot)
 	default:
 		refusal.Hint = fmt.Sprintf("let the robot federation of %s name this cluster's issuer, the subject %s and, if it names audiences, %s",
 			p.config.Robot, p.config.ServiceAccount.Subject(), p.config.Audience)
 	}
 	return p.call().Refused(answer, refusal, scrub)
-}
-
-func containsAny(text string, parts []string) bool {
-	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
 }
 
 // unanswered adds to a request's error what can be done about it here.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/imagepullsecrets/operator/internal/exchange"
 	"github.com/imagepullsecrets/operator/providers"
 )
 
@@ -112,30 +113,18 @@ func (c Config) GoString() string { return c.String() }
 func (c Config) trimmed() Config {
 	c.Format = Format(strings.TrimSpace(string(c.Format)))
 	c.ClientAuthentication = ClientAuthentication(strings.TrimSpace(string(c.ClientAuthentication)))
-	for _, value := range []*string{
+	exchange.Trim(
 		&c.Endpoint, &c.ServiceAccount.Namespace, &c.ServiceAccount.Name, &c.ServiceAccount.UID, &c.TokenAudience,
 		&c.GrantType, &c.SubjectTokenType, &c.RequestedTokenType, &c.Audience, &c.Resource,
 		&c.ClientID, &c.ClientSecret, &c.CABundle, &c.Username,
-		&c.Fields.Token, &c.Fields.ExpiresIn, &c.Fields.ExpiresAt, &c.Fields.Username,
-	} {
-		*value = strings.TrimSpace(*value)
-	}
-	c.Registries = trimmedAll(c.Registries)
-	c.Scopes = trimmedAll(c.Scopes)
+		&c.Fields.Token, &c.Fields.ExpiresIn, &c.Fields.ExpiresAt, &c.Fields.Username)
+	c.Registries, c.Scopes = exchange.Trimmed(c.Registries), exchange.Trimmed(c.Scopes)
 	parameters := make(map[string]string, len(c.Parameters))
 	for name, value := range c.Parameters {
 		parameters[name] = strings.TrimSpace(value)
 	}
 	c.Parameters = parameters
 	return c
-}
-
-func trimmedAll(values []string) []string {
-	trimmed := make([]string, 0, len(values))
-	for _, value := range values {
-		trimmed = append(trimmed, strings.TrimSpace(value))
-	}
-	return trimmed
 }
 
 func (c Config) withDefaults() Config {
