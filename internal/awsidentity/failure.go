@@ -76,28 +76,15 @@ func (e *Exchange) unfinished(ctx context.Context, call Call, err error) *provid
 // refused is the error for a refusal in AWS's own form.
 func (e *Exchange) refused(call Call, err error, refusal smithy.APIError) *providers.Error {
 	found := e.judge(call, refusal)
-	what := e.scrub.Name(refusal.ErrorCode())
-	if what == "" {
-		what = "an error without a readable code"
-	}
-	if description := e.scrub.Describe(refusal.ErrorMessage()); description != "" {
-		what += ": " + description
-	}
-	if id := e.requestID(err); id != "" {
-		what += " (request id " + id + ")"
-	}
-	if hint := e.hint(call, found); hint != "" {
-		what += "; " + hint
-	}
 	if found.ofCredentials && e.forget != nil && e.signer == own {
 		// The next attempt may find others, such as those of a new role.
 		e.forget()
 	}
-	failure := call.Errorf(found.class, "%s", what)
+	failure := call.Refused(exchange.Answer{Status: e.http.status, Header: e.http.header}, exchange.Refusal{
+		Class: found.class, Hint: e.hint(call, found), RequestID: requestID(err),
+		Code: refusal.ErrorCode(), Description: refusal.ErrorMessage(), NoCode: "an error without a readable code",
+	}, e.scrub)
 	failure.RetryAfter, failure.Cause = e.retryAfter(), err
-	if e.http.status >= http.StatusInternalServerError && found.class == providers.Transient {
-		failure.Down = true
-	}
 	return failure
 }
 
@@ -127,13 +114,14 @@ func (e *Exchange) clockHint(call Call) string {
 	return "set this machine's clock right"
 }
 
-// requestID returns AWS's id for the request, which its support asks for.
-func (e *Exchange) requestID(err error) string {
+// requestID returns AWS's id for the request, which its support asks for; "" if
+// it gave none.
+func requestID(err error) string {
 	var response interface{ ServiceRequestID() string }
 	if !errors.As(err, &response) {
 		return ""
 	}
-	return e.scrub.Name(response.ServiceRequestID())
+	return response.ServiceRequestID()
 }
 
 func (e *Exchange) retryAfter() time.Duration { return exchange.RetryAfter(e.http.header, e.now()) }

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -90,6 +91,9 @@ type Refusal struct {
 	Class providers.Class
 	// Code and Description are the service's, as they came.
 	Code, Description string
+	// NoCode is told in the place of a code that may not be shown; the HTTP
+	// status if empty.
+	NoCode string
 	// RequestID is what the service's support asks for; it may be empty.
 	RequestID string
 	// Hint says what to do; it may be empty.
@@ -105,10 +109,7 @@ func Mentions(description string, texts []string) bool {
 // Refused is the error for a refusal: code, description and request id as far
 // as they may be shown, and what to do.
 func (c Call) Refused(answer Answer, refusal Refusal, scrub *Scrubber) *providers.Error {
-	what := scrub.Name(refusal.Code)
-	if what == "" {
-		what = StatusText(answer.Status)
-	}
+	what := cmp.Or(scrub.Name(refusal.Code), refusal.NoCode, StatusText(answer.Status))
 	if description := scrub.Describe(refusal.Description); description != "" {
 		what += ": " + description
 	}

@@ -247,7 +247,11 @@ func TestARefusalIsTold(t *testing.T) {
 			exchange.Refusal{Code: planted, Description: "no", RequestID: "AKIAIOSFODNN7EXAMPLE"},
 			"token exchange at sts.example: 400 Bad Request: no",
 		},
-		"with a hint alone": {exchange.Refusal{Hint: "change it"}, "token exchange at sts.example: 400 Bad Request; change it"},
+		"with other words for a code that may be a secret": {
+			exchange.Refusal{Code: planted, NoCode: "an odd code", Description: "no"}, "token exchange at sts.example: an odd code: no",
+		},
+		"with a code that needs no other words": {exchange.Refusal{Code: "denied", NoCode: "an odd code"}, "token exchange at sts.example: denied"},
+		"with a hint alone":                     {exchange.Refusal{Hint: "change it"}, "token exchange at sts.example: 400 Bad Request; change it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.refusal.Class = providers.Denied
