@@ -78,10 +78,12 @@ const maxExternalID = 1224
 // The forms of values. The external ID's is STS's own.
 var (
 	accessKeyPattern  = regexp.MustCompile(`^\w{1,128}$`)
-	accountPattern    = regexp.MustCompile(`^\d{12}$`)
 	rolePattern       = regexp.MustCompile(`^role/[\w+=,.@/-]{1,576}$`)
 	externalIDPattern = regexp.MustCompile(`^[\w+=,.@:/-]{2,}$`)
 )
+
+// AccountPattern is the form of an account's ID.
+var AccountPattern = regexp.MustCompile(`^\d{12}$`)
 
 // temporaryKeyPrefix is how the ids of temporary credentials begin.
 const temporaryKeyPrefix = "ASIA"
@@ -193,7 +195,7 @@ func checkARN(problems *exchange.Problems, name, value string, region Region) {
 	role, err := arn.Parse(value)
 	switch {
 	case err != nil || role.Service != "iam" || role.Region != "" ||
-		!accountPattern.MatchString(role.AccountID) || !rolePattern.MatchString(role.Resource):
+		!AccountPattern.MatchString(role.AccountID) || !rolePattern.MatchString(role.Resource):
 		problems.Notef("%s must be a role's ARN, such as arn:aws:iam::111122223333:role/pull, not %s", name, shownARN(value))
 	case region.Partition != "" && role.Partition != region.Partition:
 		problems.Notef("%s is of partition %s, but region %s is of partition %s: a role can't be used across partitions",

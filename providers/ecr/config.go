@@ -44,14 +44,12 @@ func (c Config) trimmed() Config {
 	return c
 }
 
-var accountPattern = regexp.MustCompile(`^\d{12}$`)
-
 func (c Config) checkAccount(problems *exchange.Problems) {
 	switch {
 	case c.AccountID == "":
 		problems.Notef("accountID is empty")
-	case !accountPattern.MatchString(c.AccountID):
-		problems.Notef("accountID must match %s, not %s", accountPattern, exchange.Shown(c.AccountID))
+	case !awsidentity.AccountPattern.MatchString(c.AccountID):
+		problems.Notef("accountID must match %s, not %s", awsidentity.AccountPattern, exchange.Shown(c.AccountID))
 	}
 }
 
