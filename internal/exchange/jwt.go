@@ -43,12 +43,13 @@ func ParseClaims(token string) (Claims, error) {
 	}, nil
 }
 
-// latestDate is the year 9999, beyond which no time can be written as JSON.
-const latestDate = 253402300799
+// LatestDate is the end of the year 9999 in Unix seconds: no later time can be
+// written as JSON.
+const LatestDate = 253402300799
 
 // fromNumericDate returns the time of a NumericDate; zero if it is none.
 func fromNumericDate(seconds float64) time.Time {
-	if math.IsNaN(seconds) || seconds <= 0 || seconds > latestDate {
+	if math.IsNaN(seconds) || seconds <= 0 || seconds > LatestDate {
 		return time.Time{}
 	}
 	return time.Unix(int64(seconds), 0).UTC()

@@ -186,12 +186,8 @@ func parseText(value json.RawMessage) (string, bool) {
 	return text, true
 }
 
-const (
-	// latestTime is the year 9999, beyond which no time can be written as JSON.
-	latestTime = 253402300799
-	// longestLifetime, a hundred years, fits a time.Duration.
-	longestLifetime = 100 * 365 * 24 * 60 * 60
-)
+// longestLifetime, a hundred years in seconds, fits a time.Duration.
+const longestLifetime = 100 * 365 * 24 * 60 * 60
 
 // parseTime reads a time of RFC 3339 or Unix seconds.
 func parseTime(value json.RawMessage) (time.Time, bool) {
@@ -200,7 +196,7 @@ func parseTime(value json.RawMessage) (time.Time, bool) {
 			return at, true
 		}
 	}
-	seconds, ok := parseSeconds(value, latestTime)
+	seconds, ok := parseSeconds(value, exchange.LatestDate)
 	return time.Unix(int64(seconds), 0), ok
 }
 
