@@ -66,8 +66,12 @@ func Trimmed(values []string) []string {
 const maxShown = 32
 
 // Shown quotes a configured value for a message, unless it may be a secret.
-func Shown(value string) string {
-	if length := utf8.RuneCountInString(value); length > maxShown {
+func Shown(value string) string { return ShownUpTo(maxShown, value) }
+
+// ShownUpTo is Shown for values that may have up to limit characters without
+// being secrets.
+func ShownUpTo(limit int, value string) string {
+	if length := utf8.RuneCountInString(value); length > limit {
 		return fmt.Sprintf("a value of %d characters", length)
 	}
 	return fmt.Sprintf("%q", value)

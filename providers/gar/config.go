@@ -3,9 +3,7 @@ package gar
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/imagepullsecrets/operator/internal/exchange"
 	"github.com/imagepullsecrets/operator/providers"
@@ -76,84 +74,70 @@ func (c Config) normalised() Config {
 	return c
 }
 
-// validate returns the pool that a normalised configuration names. The error
-// names all problems at once, so that one edit is enough.
+// validate returns the pool that a normalised configuration names, or all
+// problems at once.
 func (c Config) validate() (pool, error) {
-	trusted, problem := c.findPool()
-	problems := append(c.registryProblems(),
-		c.universeProblem(), c.identityProblem(), problem, c.audienceProblem())
-	problems = append(problems, c.impersonationProblems()...)
-	problems = slices.DeleteFunc(problems, func(problem string) bool { return problem == "" })
-	if len(problems) > 0 {
-		return pool{}, providers.Errorf(providers.Invalid, "%s", strings.Join(problems, "; "))
+	var problems exchange.Problems
+	c.checkRegistries(&problems)
+	if !c.hasUniverse() {
+		problems.Notef("universeDomain must be a domain in lower case, such as googleapis.com, not %s", shown(c.UniverseDomain))
 	}
-	return trusted, nil
+	c.checkIdentity(&problems)
+	trusted := c.findPool(&problems)
+	c.checkAudience(&problems)
+	c.checkImpersonation(&problems)
+	return trusted, problems.Err()
 }
 
-func (c Config) universeProblem() string {
-	if len(c.UniverseDomain) > maxUniverse || !universePattern.MatchString(c.UniverseDomain) {
-		return "universeDomain must be a domain in lower case, such as googleapis.com, not " + shown(c.UniverseDomain)
-	}
-	return ""
+// hasUniverse tells whether there may be such a universe.
+func (c Config) hasUniverse() bool {
+	return len(c.UniverseDomain) <= maxUniverse && universePattern.MatchString(c.UniverseDomain)
 }
 
-// identityProblem says what is missing or too much of what makes an identity.
-func (c Config) identityProblem() string {
+// checkIdentity notes what is missing or too much of what makes an identity.
+func (c Config) checkIdentity(problems *exchange.Problems) {
 	account := c.ServiceAccount != providers.ServiceAccount{}
 	pools := c.WorkloadIdentityProvider != "" || c.GKECluster != ""
 	switch {
+	case c.Ambient && (account || pools || c.Audience != ""):
+		problems.Notef("the operator's own identity is used without serviceAccount, workloadIdentityProvider, gkeCluster and audience")
 	case c.Ambient:
-		if account || pools || c.Audience != "" {
-			return "the operator's own identity is used without serviceAccount, workloadIdentityProvider, gkeCluster and audience"
-		}
-		return ""
 	case !pools && !account:
-		return "serviceAccount is missing, and with it workloadIdentityProvider or gkeCluster"
+		problems.Notef("serviceAccount is missing, and with it workloadIdentityProvider or gkeCluster")
 	case !pools:
-		return "serviceAccount needs workloadIdentityProvider or gkeCluster"
+		problems.Notef("serviceAccount needs workloadIdentityProvider or gkeCluster")
 	case c.WorkloadIdentityProvider != "" && c.GKECluster != "":
-		return "set either workloadIdentityProvider or gkeCluster, not both"
+		problems.Notef("set either workloadIdentityProvider or gkeCluster, not both")
+	case c.ServiceAccount.Namespace == "" || c.ServiceAccount.Name == "":
+		problems.Notef("serviceAccount must have a name and a namespace")
 	}
-	return c.accountProblem()
 }
 
-func (c Config) accountProblem() string {
-	if c.ServiceAccount.Namespace == "" || c.ServiceAccount.Name == "" {
-		return "serviceAccount must have a name and a namespace"
-	}
-	return ""
-}
-
-func (c Config) audienceProblem() string {
+func (c Config) checkAudience(problems *exchange.Problems) {
 	switch {
 	case c.Audience == "":
-		return ""
 	case c.GKECluster != "":
-		return "audience can't be chosen with gkeCluster, whose pool takes only its own"
+		problems.Notef("audience can't be chosen with gkeCluster, whose pool takes only its own")
 	case len(c.Audience) > maxAudience || strings.ContainsFunc(c.Audience, exchange.NotVisibleASCII):
-		return fmt.Sprintf("audience must be printable ASCII without spaces, of at most %d characters", maxAudience)
+		problems.Notef("audience must be printable ASCII without spaces, of at most %d characters", maxAudience)
 	}
-	return ""
 }
 
-func (c Config) impersonationProblems() []string {
-	var problems []string
+func (c Config) checkImpersonation(problems *exchange.Problems) {
 	if c.GoogleServiceAccount != "" {
-		problems = append(problems, emailProblem("googleServiceAccount", c.GoogleServiceAccount))
+		checkEmail(problems, "googleServiceAccount", c.GoogleServiceAccount)
 	} else if len(c.Delegates) > 0 {
-		problems = append(problems, "delegates lead to googleServiceAccount: set that too")
+		problems.Notef("delegates lead to googleServiceAccount: set that too")
 	}
 	for i, email := range c.Delegates {
-		problems = append(problems, emailProblem(fmt.Sprintf("delegates[%d]", i), email))
+		checkEmail(problems, fmt.Sprintf("delegates[%d]", i), email)
 	}
-	return problems
 }
 
-func emailProblem(field, email string) string {
+func checkEmail(problems *exchange.Problems, field, email string) {
 	if len(email) > maxEmail || !emailPattern.MatchString(email) {
-		return field + " must be a service account's email, such as puller@my-project.iam.gserviceaccount.com, not " + shown(email)
+		problems.Notef("%s must be a service account's email, such as puller@my-project.iam.gserviceaccount.com, not %s", field, shown(email))
 	}
-	return ""
 }
 
 // maxShown is the length up to which a value is quoted. It has room for the
@@ -161,9 +145,4 @@ func emailProblem(field, email string) string {
 const maxShown = 200
 
 // shown quotes a value for a message, unless it may be a secret.
-func shown(value string) string {
-	if length := utf8.RuneCountInString(value); length > maxShown {
-		return fmt.Sprintf("a value of %d characters", length)
-	}
-	return fmt.Sprintf("%q", value)
-}
+func shown(value string) string { return exchange.ShownUpTo(maxShown, value) }

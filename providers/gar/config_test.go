@@ -170,8 +170,8 @@ func TestUniverseDomain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			config := direct()
 			config.UniverseDomain = test.domain
-			if problem := config.normalised().universeProblem(); (problem == "") != test.valid {
-				t.Errorf("got %q", problem)
+			if got := config.normalised().hasUniverse(); got != test.valid {
+				t.Errorf("got %t", got)
 			}
 		})
 	}

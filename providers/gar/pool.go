@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/imagepullsecrets/operator/internal/exchange"
 )
 
 // pool is a workload identity pool by the names that it has in an exchange.
@@ -33,29 +35,31 @@ var (
 )
 
 // findPool returns the pool that the configuration names, empty if it names
-// none, and what is wrong with the name.
-func (c Config) findPool() (pool, string) {
+// none, and notes what is wrong with the name.
+func (c Config) findPool(problems *exchange.Problems) pool {
 	switch {
 	case c.WorkloadIdentityProvider != "":
-		return c.ownPool()
+		return c.ownPool(problems)
 	case c.GKECluster != "":
-		return c.clusterPool()
+		return c.clusterPool(problems)
 	}
-	return pool{}, ""
+	return pool{}
 }
 
 // ownPool is a pool that somebody made for the cluster.
-func (c Config) ownPool() (pool, string) {
+func (c Config) ownPool(problems *exchange.Problems) pool {
 	name := strings.TrimPrefix(c.WorkloadIdentityProvider, "https:")
 	name = strings.TrimPrefix(name, iamService)
 	parts := providerPattern.FindStringSubmatch(name)
 	if parts == nil {
-		return pool{}, "workloadIdentityProvider must be projects/<number>/locations/global/workloadIdentityPools/<pool>/providers/<provider>, not " +
-			shown(c.WorkloadIdentityProvider)
+		problems.Notef("workloadIdentityProvider must be projects/<number>/locations/global/workloadIdentityPools/<pool>/providers/<provider>, not %s",
+			shown(c.WorkloadIdentityProvider))
+		return pool{}
 	}
 	if project := parts[1]; !numberPattern.MatchString(project) {
-		return pool{}, fmt.Sprintf("workloadIdentityProvider must name the project by its number, not by its id %s "+
+		problems.Notef("workloadIdentityProvider must name the project by its number, not by its id %s "+
 			"(gcloud projects describe <id> --format='value(projectNumber)')", shown(project))
+		return pool{}
 	}
 	trusted := pool{
 		audience: "https:" + iamService + name,
@@ -67,18 +71,20 @@ func (c Config) ownPool() (pool, string) {
 	if c.Audience != "" {
 		trusted.audience = c.Audience
 	}
-	return trusted, ""
+	return trusted
 }
 
 // clusterPool is the pool that GKE keeps for all clusters of a project.
-func (c Config) clusterPool() (pool, string) {
+func (c Config) clusterPool(problems *exchange.Problems) pool {
 	parts := clusterPattern.FindStringSubmatch(c.GKECluster)
 	switch {
 	case parts == nil:
-		return pool{}, "gkeCluster must be projects/<id>/locations/<location>/clusters/<name>, with the project's id and not its number, not " +
-			shown(c.GKECluster)
+		problems.Notef("gkeCluster must be projects/<id>/locations/<location>/clusters/<name>, with the project's id and not its number, not %s",
+			shown(c.GKECluster))
+		return pool{}
 	case c.UniverseDomain != googleUniverse:
-		return pool{}, "gkeCluster is for universe googleapis.com only: set workloadIdentityProvider"
+		problems.Notef("gkeCluster is for universe googleapis.com only: set workloadIdentityProvider")
+		return pool{}
 	}
 	identities := parts[1] + ".svc.id.goog"
 	return pool{
@@ -87,5 +93,5 @@ func (c Config) clusterPool() (pool, string) {
 		members:   fmt.Sprintf("serviceAccount:%s[", identities),
 		subject:   c.ServiceAccount.String(),
 		memberEnd: "]",
-	}, ""
+	}
 }

@@ -1,10 +1,11 @@
 package gar
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/imagepullsecrets/operator/internal/exchange"
 )
 
 // location is one DNS label: a region or a multi-region, such as
@@ -51,29 +52,27 @@ func isRegistry(universe, host string) bool {
 	return found && artifactRegistry.MatchString(name)
 }
 
-// registryProblems says which registries are none of Google's. Nobody else may
+// checkRegistries notes which registries are none of Google's. Nobody else may
 // get the login: whoever it is sent to can use it for all that the identity
 // may do.
-func (c Config) registryProblems() []string {
+func (c Config) checkRegistries(problems *exchange.Problems) {
 	if len(c.Registries) == 0 {
-		return []string{"registries is empty"}
+		problems.Notef("registries is empty")
 	}
-	if c.universeProblem() != "" {
-		return nil // nobody knows which would be right
+	if !c.hasUniverse() {
+		return // nobody knows which would be right
 	}
 	forms := "<location>-docker." + registryDomain(c.UniverseDomain)
 	if c.UniverseDomain == googleUniverse {
 		forms += ", gcr.io or <location>.gcr.io"
 	}
-	var problems []string
 	for i, registry := range c.Registries {
 		switch {
 		case slices.Contains(c.Registries[:i], registry):
-			problems = append(problems, fmt.Sprintf("registries[%d] is %s for the second time", i, shown(registry)))
+			problems.Notef("registries[%d] is %s for the second time", i, shown(registry))
 		case !isRegistry(c.UniverseDomain, registry):
-			problems = append(problems, fmt.Sprintf("registries[%d] must be a host of universe %s, such as %s, not %s",
-				i, shown(c.UniverseDomain), forms, shown(registry)))
+			problems.Notef("registries[%d] must be a host of universe %s, such as %s, not %s",
+				i, shown(c.UniverseDomain), forms, shown(registry))
 		}
 	}
-	return problems
 }

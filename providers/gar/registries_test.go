@@ -3,6 +3,8 @@ package gar
 import (
 	"strings"
 	"testing"
+
+	"github.com/imagepullsecrets/operator/internal/exchange"
 )
 
 func TestRegistriesThatGetTheLogin(t *testing.T) {
@@ -47,7 +49,8 @@ func TestRegistriesThatGetTheLogin(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := Config{UniverseDomain: test.universe, Registries: []string{test.host}}
-			if problems := config.registryProblems(); (len(problems) == 0) != test.valid {
+			var problems exchange.Problems
+			if config.checkRegistries(&problems); (len(problems) == 0) != test.valid {
 				t.Errorf("got %q", problems)
 			}
 		})
@@ -63,7 +66,8 @@ func FuzzRegistries(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, universe, host string) {
 		config := Config{UniverseDomain: universe, Registries: []string{host}}
-		if config.universeProblem() != "" || len(config.registryProblems()) > 0 {
+		var problems exchange.Problems
+		if config.checkRegistries(&problems); !config.hasUniverse() || len(problems) > 0 {
 			return
 		}
 		suffixes := []string{"." + registryDomain(universe)}

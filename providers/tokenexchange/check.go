@@ -15,7 +15,6 @@ import (
 
 	"github.com/imagepullsecrets/operator/internal/dockerconfig"
 	"github.com/imagepullsecrets/operator/internal/exchange"
-	"github.com/imagepullsecrets/operator/providers"
 )
 
 const (
@@ -39,92 +38,94 @@ var (
 // problems at once, so that one edit is enough. It quotes no value that may be
 // a secret in the wrong place.
 func (c Config) check() (host string, trusting *http.Client, err error) {
-	host, problems := checkEndpoint(c.Endpoint)
-	problems = slices.Concat(problems, checkRegistries(c.Registries), c.checkTexts(), c.checkScopes(),
-		c.checkParameters(), c.checkClient(), c.checkUsername(), c.checkFields())
+	var problems exchange.Problems
+	host = checkEndpoint(&problems, c.Endpoint)
+	checkRegistries(&problems, c.Registries)
+	c.checkTexts(&problems)
+	c.checkScopes(&problems)
+	c.checkParameters(&problems)
+	c.checkClient(&problems)
+	c.checkUsername(&problems)
+	c.checkFields(&problems)
 	if c.Format != Form && c.Format != JSON {
-		problems = append(problems, "format must be Form or JSON")
+		problems.Notef("format must be Form or JSON")
 	}
 	if trusting, err = exchange.ClientTrusting(c.CABundle); err != nil {
-		problems = append(problems, "caBundle: "+err.Error())
+		problems.Notef("caBundle: %s", err)
 	}
-	if len(problems) > 0 {
-		return "", nil, providers.Errorf(providers.Invalid, "%s", strings.Join(problems, "; "))
-	}
-	return host, trusting, nil
+	return host, trusting, problems.Err()
 }
 
-// checkEndpoint returns an endpoint's host as Provider.Endpoint does.
-func checkEndpoint(endpoint string) (host string, problems []string) {
+// checkEndpoint returns an endpoint's host as Provider.Endpoints does; "" if
+// there is none.
+func checkEndpoint(problems *exchange.Problems, endpoint string) string {
 	if endpoint == "" {
-		return "", []string{"endpoint is empty"}
+		problems.Notef("endpoint is empty")
+		return ""
 	}
 	location, err := url.Parse(endpoint)
 	if err != nil || location.Scheme != "https" || len(endpoint) > maxText {
-		return "", []string{"endpoint must be an https:// URL"}
+		problems.Notef("endpoint must be an https:// URL")
+		return ""
 	}
 	if location.User != nil {
-		problems = append(problems, "endpoint must not hold a user or a password; those of a client belong into clientAuthentication")
+		problems.Notef("endpoint must not hold a user or a password; those of a client belong into clientAuthentication")
 	}
 	if strings.Contains(endpoint, "#") {
-		problems = append(problems, "endpoint must not have a fragment")
+		problems.Notef("endpoint must not have a fragment")
 	}
-	host, problem := hostOf(location)
-	if problem != "" {
-		problems = append(problems, problem)
-	}
-	return host, problems
+	return checkHost(problems, location)
 }
 
-// hostOf returns a URL's host in lower case, with its port unless that is
-// https's own, or what is wrong with it.
-func hostOf(location *url.URL) (host, problem string) {
+// checkHost returns a URL's host in lower case, with its port unless that is
+// https's own; "" if it is none.
+func checkHost(problems *exchange.Problems, location *url.URL) string {
 	name, port := location.Hostname(), location.Port()
 	if _, err := netip.ParseAddr(name); err != nil && !hostPattern.MatchString(name) {
-		return "", fmt.Sprintf("endpoint's host must be an IP address or match %s", hostPattern)
+		problems.Notef("endpoint's host must be an IP address or match %s", hostPattern)
+		return ""
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
 	if port != "" && (err != nil || number == 0) {
-		return "", "endpoint's port must be between 1 and 65535"
+		problems.Notef("endpoint's port must be between 1 and 65535")
+		return ""
 	}
-	host = strings.ToLower(location.Host)
+	host := strings.ToLower(location.Host)
 	if port == "" || number == 443 {
 		host = strings.TrimSuffix(host, ":"+port)
 	}
-	return host, ""
+	return host
 }
 
 // checkRegistries lets the parser of dockerconfigjson judge the keys, as a
 // key that the kubelet can't read breaks every pull of a Pod.
-func checkRegistries(registries []string) []string {
+func checkRegistries(problems *exchange.Problems, registries []string) {
 	if len(registries) == 0 || len(registries) > maxRegistries {
-		return []string{fmt.Sprintf("registries must have 1 to %d entries", maxRegistries)}
+		problems.Notef("registries must have 1 to %d entries", maxRegistries)
+		return
 	}
-	var problems []string
 	logins := make(dockerconfig.Logins, len(registries))
 	for i, key := range registries {
 		switch _, again := logins[key]; {
 		case again:
-			problems = append(problems, fmt.Sprintf("registries[%d] repeats another one", i))
+			problems.Notef("registries[%d] repeats another one", i)
 		case strings.Contains(key, "*"):
-			problems = append(problems, fmt.Sprintf(`registries[%d] must name one host, without "*": the login would go to every host that matches`, i))
+			problems.Notef(`registries[%d] must name one host, without "*": the login would go to every host that matches`, i)
 		default:
 			logins[key] = dockerconfig.Login{Username: "user", Password: "password"}
 		}
 	}
 	_, unusable, err := dockerconfig.Parse(dockerconfig.Marshal(logins))
 	if err != nil {
-		return append(problems, "registries: "+err.Error())
+		problems.Notef("registries: %s", err)
 	}
 	for _, problem := range unusable {
-		problems = append(problems, "registries: "+problem.String())
+		problems.Notef("registries: %s", problem)
 	}
-	return problems
 }
 
 // checkTexts finds missing values, and values that can't be meant.
-func (c Config) checkTexts() []string {
-	var problems []string
+func (c Config) checkTexts(problems *exchange.Problems) {
 	for _, text := range []struct {
 		name, value string
 		required    bool
@@ -140,13 +141,12 @@ func (c Config) checkTexts() []string {
 		{"username", c.Username, false},
 	} {
 		if text.required && text.value == "" {
-			problems = append(problems, text.name+" is empty")
+			problems.Notef("%s is empty", text.name)
 		}
 		if problem := textProblem(text.value); problem != "" {
-			problems = append(problems, text.name+" "+problem)
+			problems.Notef("%s %s", text.name, problem)
 		}
 	}
-	return problems
 }
 
 // textProblem says what is wrong with a value that may hold any text.
@@ -163,17 +163,16 @@ func textProblem(value string) string {
 
 func unprintable(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
 
-func (c Config) checkScopes() []string {
+func (c Config) checkScopes(problems *exchange.Problems) {
 	if len(c.Scopes) > maxScopes {
-		return []string{fmt.Sprintf("scopes must have at most %d entries", maxScopes)}
+		problems.Notef("scopes must have at most %d entries", maxScopes)
+		return
 	}
-	var problems []string
 	for i, scope := range c.Scopes {
 		if len(scope) > maxText || !scopePattern.MatchString(scope) {
-			problems = append(problems, fmt.Sprintf("scopes[%d] must be one scope and match %s", i, scopePattern))
+			problems.Notef("scopes[%d] must be one scope and match %s", i, scopePattern)
 		}
 	}
-	return problems
 }
 
 // ownMembers are the members of a request that are not for Parameters, and
@@ -191,11 +190,11 @@ var ownMembers = map[string]string{
 
 // checkParameters lets client_id pass for a client that doesn't authenticate:
 // that is how it says who it is (RFC 6749, section 3.2.1).
-func (c Config) checkParameters() []string {
+func (c Config) checkParameters(problems *exchange.Problems) {
 	if len(c.Parameters) > maxParameters {
-		return []string{fmt.Sprintf("parameters must have at most %d entries", maxParameters)}
+		problems.Notef("parameters must have at most %d entries", maxParameters)
+		return
 	}
-	var problems []string
 	for i, name := range slices.Sorted(maps.Keys(c.Parameters)) {
 		owner, owned := ownMembers[name]
 		if name == "client_id" && c.ClientAuthentication != None {
@@ -203,41 +202,40 @@ func (c Config) checkParameters() []string {
 		}
 		switch problem := textProblem(c.Parameters[name]); {
 		case owned:
-			problems = append(problems, fmt.Sprintf("parameters must not hold %s: set %s", name, owner))
+			problems.Notef("parameters must not hold %s: set %s", name, owner)
 		case !namePattern.MatchString(name):
-			problems = append(problems, fmt.Sprintf("parameters: the name of number %d in alphabetical order must match %s", i+1, namePattern))
+			problems.Notef("parameters: the name of number %d in alphabetical order must match %s", i+1, namePattern)
 		case problem != "":
-			problems = append(problems, fmt.Sprintf("parameters.%s %s", name, problem))
+			problems.Notef("parameters.%s %s", name, problem)
 		}
 	}
-	return problems
 }
 
-func (c Config) checkClient() []string {
+func (c Config) checkClient(problems *exchange.Problems) {
 	switch c.ClientAuthentication {
 	case None:
 		if c.ClientID != "" || c.ClientSecret != "" {
-			return []string{"clientAuthentication.method must be Basic or Post if there is a clientID or a secret"}
+			problems.Notef("clientAuthentication.method must be Basic or Post if there is a clientID or a secret")
 		}
-		return nil
 	case Basic, Post:
+		c.checkClientsLogin(problems)
 	default:
-		return []string{"clientAuthentication.method must be Basic or Post"}
+		problems.Notef("clientAuthentication.method must be Basic or Post")
 	}
-	var problems []string
+}
+
+func (c Config) checkClientsLogin(problems *exchange.Problems) {
 	for _, part := range []struct{ name, value string }{
 		{"clientAuthentication.clientID", c.ClientID},
 		{"clientAuthentication.secret's value", c.ClientSecret},
 	} {
 		switch {
 		case part.value == "":
-			problems = append(problems, part.name+" is empty")
+			problems.Notef("%s is empty", part.name)
 		case len(part.value) > maxText || strings.ContainsFunc(part.value, notVSChar):
-			problems = append(problems, fmt.Sprintf(
-				"%s must be of at most %d ASCII characters without line breaks (RFC 6749, appendix A)", part.name, maxText))
+			problems.Notef("%s must be of at most %d ASCII characters without line breaks (RFC 6749, appendix A)", part.name, maxText)
 		}
 	}
-	return problems
 }
 
 // notVSChar tells what is not RFC 6749's VSCHAR, of which clients' ids and
@@ -247,19 +245,16 @@ func notVSChar(r rune) bool { return r < ' ' || r > '~' }
 // maxUsername is how many characters a login's user may have.
 const maxUsername = 255
 
-func (c Config) checkUsername() []string {
+func (c Config) checkUsername(problems *exchange.Problems) {
 	switch {
 	case strings.Contains(c.Username, ":"):
-		return []string{"username must not contain a colon, at which a login is split"}
+		problems.Notef("username must not contain a colon, at which a login is split")
 	case utf8.RuneCountInString(c.Username) > maxUsername:
-		return []string{fmt.Sprintf("username is longer than %d characters", maxUsername)}
-	default:
-		return nil
+		problems.Notef("username is longer than %d characters", maxUsername)
 	}
 }
 
-func (c Config) checkFields() []string {
-	var problems []string
+func (c Config) checkFields(problems *exchange.Problems) {
 	for _, field := range []struct{ name, path string }{
 		{"fields.token", c.Fields.Token},
 		{"fields.expiresIn", c.Fields.ExpiresIn},
@@ -267,8 +262,7 @@ func (c Config) checkFields() []string {
 		{"fields.username", c.Fields.Username},
 	} {
 		if field.path != "" && (textProblem(field.path) != "" || !pathPattern.MatchString(field.path)) {
-			problems = append(problems, fmt.Sprintf("%s must be names with dots between them and match %s", field.name, pathPattern))
+			problems.Notef("%s must be names with dots between them and match %s", field.name, pathPattern)
 		}
 	}
-	return problems
 }
