@@ -116,9 +116,6 @@ func (c Config) check(problems *exchange.Problems, region Region) {
 	if c.hasServiceAccount() {
 		problems.Account(c.ServiceAccount)
 		problems.Audience(c.Audience)
-		if c.ServiceAccount.UID == "" {
-			problems.Notef("serviceAccount %s has no UID: does it exist?", exchange.Shown(c.ServiceAccount.String()))
-		}
 	} else if c.Audience != "" {
 		problems.Notef("audience is that of serviceAccount's token: set serviceAccount too")
 	}

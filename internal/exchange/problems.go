@@ -18,13 +18,17 @@ func (p *Problems) Notef(format string, args ...any) {
 	*p = append(*p, fmt.Sprintf(format, args...))
 }
 
-// Account notes what a ServiceAccount lacks.
+// Account notes what a ServiceAccount lacks. Without its UID, one that is made
+// anew would get what was given to the one before.
 func (p *Problems) Account(account providers.ServiceAccount) {
 	if account.Name == "" {
 		p.Notef("serviceAccount.name is empty")
 	}
 	if account.Namespace == "" {
 		p.Notef("serviceAccount.namespace is empty")
+	}
+	if account.Name != "" && account.UID == "" {
+		p.Notef("serviceAccount %s has no UID: does it exist?", Shown(account.String()))
 	}
 }
 

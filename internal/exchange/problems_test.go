@@ -16,18 +16,19 @@ func TestProblemsAreToldTogether(t *testing.T) {
 	if err := problems.Err(); err != nil {
 		t.Errorf("without any: %v", err)
 	}
-	problems.Account(providers.ServiceAccount{Namespace: "ns", Name: "sa"})
+	problems.Account(providers.ServiceAccount{Namespace: "ns", Name: "sa", UID: "u-1"})
 	problems.Audience("api://AzureADTokenExchange")
 	if err := problems.Err(); err != nil {
 		t.Errorf("with good values: %v", err)
 	}
 	problems.Notef("region is %s", exchange.Shown("x"))
 	problems.Account(providers.ServiceAccount{})
+	problems.Account(providers.ServiceAccount{Namespace: "ns", Name: "sa"})
 	problems.Audience("")
 	problems.Audience("two words")
 	problems.Audience(strings.Repeat("planted ", 5))
 	exchangetest.CheckError(t, problems.Err(), providers.Invalid, []string{
-		`region is "x"; serviceAccount.name is empty; serviceAccount.namespace is empty`,
+		`region is "x"; serviceAccount.name is empty; serviceAccount.namespace is empty; serviceAccount "ns/sa" has no UID: does it exist?`,
 		`; audience must be a text without white space, not ""; audience must be a text without white space, not "two words"; `,
 		`not a value of 40 characters`,
 	}, []string{"planted"})

@@ -44,6 +44,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 			"identity must be an identity's UID of at most 512 characters that matches ", `, as chainctl iam identities list shows it, not ""`,
 			"serviceAccount.name is empty; serviceAccount.namespace is empty",
 		}},
+		"a ServiceAccount without a UID":    {func(c *Config) { c.ServiceAccount.UID = "\n" }, []string{`serviceAccount "team/puller" has no UID: does it exist?`}},
 		"white space is empty":              {func(c *Config) { c.Identity = " \n" }, []string{`not ""`}},
 		"an identity's name":                {func(c *Config) { c.Identity = "puller" }, []string{`not "puller"`}},
 		"an identity that climbs":           {func(c *Config) { c.Identity = "ab/../cd" }, []string{`not "ab/../cd"`}},

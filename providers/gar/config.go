@@ -108,8 +108,8 @@ func (c Config) checkIdentity(problems *exchange.Problems) {
 		problems.Notef("serviceAccount needs workloadIdentityProvider or gkeCluster")
 	case c.WorkloadIdentityProvider != "" && c.GKECluster != "":
 		problems.Notef("set either workloadIdentityProvider or gkeCluster, not both")
-	case c.ServiceAccount.Namespace == "" || c.ServiceAccount.Name == "":
-		problems.Notef("serviceAccount must have a name and a namespace")
+	default:
+		problems.Account(c.ServiceAccount)
 	}
 }
 

@@ -41,10 +41,13 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 			"serviceAccount needs workloadIdentityProvider or gkeCluster",
 		},
 		"a ServiceAccount without a namespace": {
-			func(c *Config) { c.ServiceAccount.Namespace = "" }, "serviceAccount must have a name and a namespace",
+			func(c *Config) { c.ServiceAccount.Namespace = "" }, "serviceAccount.namespace is empty",
 		},
 		"a ServiceAccount without a name": {
-			func(c *Config) { c.ServiceAccount.Name = "" }, "serviceAccount must have a name and a namespace",
+			func(c *Config) { c.ServiceAccount.Name = "" }, "serviceAccount.name is empty",
+		},
+		"a ServiceAccount without a UID": {
+			func(c *Config) { c.ServiceAccount.UID = "" }, `serviceAccount "team/puller" has no UID: does it exist?`,
 		},
 		"two pools": {
 			func(c *Config) { c.GKECluster = testCluster },
@@ -129,7 +132,7 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 				*c = Config{UniverseDomain: "Evil", Audience: "a b", GoogleServiceAccount: "x", Delegates: []string{"y"}, GKECluster: "z"}
 			},
 			`registries is empty; universeDomain must be a domain in lower case, such as googleapis.com, not "Evil"; ` +
-				"serviceAccount must have a name and a namespace; " + clusterMustBe + `"z"; ` +
+				"serviceAccount.name is empty; serviceAccount.namespace is empty; " + clusterMustBe + `"z"; ` +
 				"audience can't be chosen with gkeCluster, whose pool takes only its own; " +
 				"googleServiceAccount" + emailMustBe + `"x"; ` + "delegates[0]" + emailMustBe + `"y"`,
 		},

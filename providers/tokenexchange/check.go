@@ -41,6 +41,7 @@ func (c Config) check() (host string, trusting *http.Client, err error) {
 	var problems exchange.Problems
 	host = checkEndpoint(&problems, c.Endpoint)
 	checkRegistries(&problems, c.Registries)
+	problems.Account(c.ServiceAccount)
 	c.checkTexts(&problems)
 	c.checkScopes(&problems)
 	c.checkParameters(&problems)
@@ -130,8 +131,8 @@ func (c Config) checkTexts(problems *exchange.Problems) {
 		name, value string
 		required    bool
 	}{
-		{"serviceAccount.namespace", c.ServiceAccount.Namespace, true},
-		{"serviceAccount.name", c.ServiceAccount.Name, true},
+		{"serviceAccount.namespace", c.ServiceAccount.Namespace, false},
+		{"serviceAccount.name", c.ServiceAccount.Name, false},
 		{"tokenAudience", c.TokenAudience, true},
 		{"grantType", c.GrantType, true},
 		{"subjectTokenType", c.SubjectTokenType, true},
