@@ -60,7 +60,7 @@ func (c Call) Do(client *http.Client, request *http.Request) (Answer, error) {
 	}
 	defer func() { _ = response.Body.Close() }() // it was read, or nobody wants it
 	answer := Answer{Status: response.StatusCode, Header: response.Header}
-	if answer.Status >= 300 && answer.Status < 400 || strings.HasSuffix(MediaType(answer.Header), "html") {
+	if answer.Status >= 300 && answer.Status < 400 || strings.HasSuffix(mediaTypeOf(answer.Header), "html") {
 		return answer, c.Unreadable(answer.Status, answer.Header, nil)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(nil, response.Body, MaxBody))

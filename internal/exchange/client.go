@@ -23,11 +23,11 @@ const MaxBody = 1 << 20
 // UserAgent tells the other side who is calling.
 const UserAgent = "imagepullsecret-operator"
 
-// NewClient returns a client for exchanges: through the proxy that the
+// newClient returns a client for exchanges: through the proxy that the
 // environment names, TLS 1.2 or later, no redirects. It has no time limit of
 // its own; that is the context's business. roots are the authorities that it
 // trusts; nil stands for the system's.
-func NewClient(roots *x509.CertPool) *http.Client {
+func newClient(roots *x509.CertPool) *http.Client {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	return WithoutRedirects(&http.Client{Transport: &http.Transport{
 		Proxy:                  environmentProxy,
@@ -44,7 +44,7 @@ func NewClient(roots *x509.CertPool) *http.Client {
 
 // Shared returns the process's one client that trusts the system's
 // authorities, made when first used.
-var Shared = sync.OnceValue(func() *http.Client { return NewClient(nil) })
+var Shared = sync.OnceValue(func() *http.Client { return newClient(nil) })
 
 // maxBundles bounds how many clients ClientTrusting keeps.
 const maxBundles = 64
@@ -81,7 +81,7 @@ func ClientTrusting(bundle string) (*http.Client, error) {
 		delete(bundled.clients, bundled.order[0])
 		bundled.order = bundled.order[1:]
 	}
-	client := NewClient(roots)
+	client := newClient(roots)
 	bundled.clients[key] = client
 	bundled.order = append(bundled.order, key)
 	return client, nil

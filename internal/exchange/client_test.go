@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// trusting returns NewClient's client for a test server, whose certificate is
+// trusting returns newClient's client for a test server, whose certificate is
 // for example.com.
 func trusting(t *testing.T, server *httptest.Server) *http.Client {
 	t.Helper()
@@ -23,7 +23,7 @@ func trusting(t *testing.T, server *httptest.Server) *http.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := NewClient(roots)
+	client := newClient(roots)
 	transport := transportOf(t, client)
 	t.Cleanup(transport.CloseIdleConnections)
 	transport.TLSClientConfig.ServerName = "example.com"
@@ -108,7 +108,7 @@ func TestClientTrustsOnlyItsRoots(t *testing.T) {
 	if _, err := get(t, trusting(t, server), server.URL); err != nil {
 		t.Errorf("with its certificate among the roots: %v", err)
 	}
-	client := NewClient(nil)
+	client := newClient(nil)
 	transportOf(t, client).TLSClientConfig.ServerName = "example.com"
 	_, err := get(t, client, server.URL)
 	var refusal *tls.CertificateVerificationError
@@ -212,7 +212,7 @@ func TestClientTellsAProxysRefusal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := NewClient(nil)
+	client := newClient(nil)
 	transportOf(t, client).Proxy = http.ProxyURL(address)
 	_, err = get(t, client, "https://service.example/")
 	var refusal *proxyRefusal
@@ -255,7 +255,7 @@ func TestMediaType(t *testing.T) {
 		"no type \x01":                     "",
 		"text/" + strings.Repeat("x", 100): "",
 	} {
-		if got := MediaType(http.Header{"Content-Type": {text}}); got != want {
+		if got := mediaTypeOf(http.Header{"Content-Type": {text}}); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}

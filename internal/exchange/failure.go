@@ -60,7 +60,7 @@ func (c Call) Unreadable(status int, header http.Header, err error) *providers.E
 	if status == http.StatusTooManyRequests {
 		class = providers.Throttled
 	}
-	failure := c.Errorf(class, "%s", unreadable(status, MediaType(header), err))
+	failure := c.Errorf(class, "%s", unreadable(status, mediaTypeOf(header), err))
 	failure.RetryAfter = RetryAfter(header, time.Now())
 	failure.Down, failure.Cause = status < 400 || status >= 500, err
 	return failure
@@ -116,9 +116,9 @@ func noConnection(err error) string {
 	}
 }
 
-// MediaType returns the type in a header if it is one, as it goes into
+// mediaTypeOf returns the type in a header if it is one, as it goes into
 // messages; "" if not. Parameters that can't be read don't matter.
-func MediaType(header http.Header) string {
+func mediaTypeOf(header http.Header) string {
 	media, _, err := mime.ParseMediaType(header.Get("Content-Type"))
 	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) || len(media) > 64 {
 		return ""

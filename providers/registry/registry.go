@@ -15,12 +15,12 @@ import (
 
 // The clouds whose identity the operator may have by itself.
 const (
-	AmbientAWS    = "aws"
-	AmbientGoogle = "google"
+	ambientAWS    = "aws"
+	ambientGoogle = "google"
 )
 
 // AmbientClouds are all of them.
-var AmbientClouds = []string{AmbientAWS, AmbientGoogle}
+var AmbientClouds = []string{ambientAWS, ambientGoogle}
 
 // Options are what a person decides about providers.
 type Options struct {

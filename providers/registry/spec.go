@@ -85,7 +85,7 @@ func (r *Registry) ambient(account providers.ServiceAccount, cloud string) (bool
 }
 
 func (r *Registry) awsIdentity(from v1alpha1.AWSIdentity, account providers.ServiceAccount) (awsidentity.Config, error) {
-	ambient, err := r.ambient(account, AmbientAWS)
+	ambient, err := r.ambient(account, ambientAWS)
 	if err != nil {
 		return awsidentity.Config{}, err
 	}
@@ -118,7 +118,7 @@ func (r *Registry) ecrPublic(from *v1alpha1.ECRPublicSource, account providers.S
 }
 
 func (r *Registry) gar(from *v1alpha1.GoogleArtifactRegistrySource, account providers.ServiceAccount) (providers.Provider, error) {
-	ambient, err := r.ambient(account, AmbientGoogle)
+	ambient, err := r.ambient(account, ambientGoogle)
 	if err != nil {
 		return nil, err
 	}
