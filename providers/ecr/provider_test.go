@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/imagepullsecrets/operator/internal/awsidentity"
 	"github.com/imagepullsecrets/operator/internal/awsidentity/awstest"
+	"github.com/imagepullsecrets/operator/internal/exchange/exchangetest"
 	"github.com/imagepullsecrets/operator/providers"
 )
 
@@ -228,48 +228,24 @@ func TestARegionWithoutOtherKindsOfEndpointsHasTheStandardOne(t *testing.T) {
 	awstest.CheckError(t, err, providers.Invalid, "is not AWS's; in region eu-central-1 a registry's host is the account's ID and one of .dkr.ecr.eu-central-1.amazonaws.com")
 }
 
-// TestTheKeyCoversWhatDecidesOnTheLogin has an entry for every field there is,
-// so that a new one can't be forgotten.
 func TestTheKeyCoversWhatDecidesOnTheLogin(t *testing.T) {
-	fields := map[string]struct {
-		change func(*Config)
-		// shared says why a change makes no other exchange.
-		shared string
-	}{
-		// awsidentity's tests change each of its fields.
-		"Identity":     {change: func(c *Config) { c.Identity.RoleARN = "arn:aws:iam::111122223333:role/other" }},
-		"Region":       {change: func(c *Config) { c.Region = "eu-west-1" }},
-		"UseFIPS":      {change: func(c *Config) { c.UseFIPS = true }},
-		"UseDualStack": {change: func(c *Config) { c.UseDualStack = true }},
-		"AccountID":    {func(c *Config) { c.AccountID = "444455556666" }, "a token opens the registries of every account that its principal may read"},
-		"Registries": {
-			func(c *Config) { c.Registries = []string{"444455556666.dkr.ecr.eu-central-1.amazonaws.com"} },
-			"they are where the login is written, not what it is",
+	key := func(c Config) string { return mustNew(t, c).Key() }
+	exchangetest.CheckKeys(t, testConfig, key, map[string]exchangetest.Change[Config]{
+		// awsidentity's tests change each of its fields. A role must not share a
+		// token with no role: IMPS did.
+		"Identity":     {Set: func(c *Config) { c.Identity.RoleARN = "arn:aws:iam::111122223333:role/other" }},
+		"Region":       {Set: func(c *Config) { c.Region = "eu-west-1" }},
+		"UseFIPS":      {Set: func(c *Config) { c.UseFIPS = true }},
+		"UseDualStack": {Set: func(c *Config) { c.UseDualStack = true }},
+		"AccountID": {
+			Set:         func(c *Config) { c.AccountID = "444455556666" },
+			Indifferent: "a token opens the registries of every account that its principal may read",
 		},
-	}
-	// A role must not share a token with no role: IMPS did.
-	base := mustNew(t, testConfig()).Key()
-	keys := map[string]string{base: "nothing"}
-	for i := range reflect.TypeFor[Config]().NumField() {
-		name := reflect.TypeFor[Config]().Field(i).Name
-		field, found := fields[name]
-		if !found {
-			t.Fatalf("no word on whether %s decides on the login", name)
-		}
-		config := testConfig()
-		field.change(&config)
-		if reflect.DeepEqual(config, testConfig()) {
-			t.Fatalf("%s is not changed", name)
-		}
-		key := mustNew(t, config).Key()
-		switch other, taken := keys[key]; {
-		case field.shared != "" && key != base:
-			t.Errorf("%s changes the key, though %s", name, field.shared)
-		case field.shared == "" && taken:
-			t.Errorf("changing %s and changing %s make the same key", name, other)
-		}
-		keys[key] = name
-	}
+		"Registries": {
+			Set:         func(c *Config) { c.Registries = []string{"444455556666.dkr.ecr.eu-central-1.amazonaws.com"} },
+			Indifferent: "they are where the login is written, not what it is",
+		},
+	})
 }
 
 func TestTheKeyIsThatOfTheService(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/imagepullsecrets/operator/internal/exchange/exchangetest"
 	"github.com/imagepullsecrets/operator/providers"
 )
 
@@ -194,61 +195,46 @@ func visit(value reflect.Value, where string, found func(where string, text refl
 	}
 }
 
-// TestKeyCoversEveryInput changes every text there is, so that a new field
-// can't be forgotten.
 func TestKeyCoversEveryInput(t *testing.T) {
-	indifferent := map[string]string{
-		".Registries[0]": "what is given does not depend on where it is used",
-		".Registries[1]": "what is given does not depend on where it is used",
-	}
-	unchanged := filled().key()
-	keys := map[string]string{unchanged: "nothing"}
-	note := func(what string, config Config) {
-		key := config.key()
-		if other, again := keys[key]; again {
-			t.Errorf("changing %s and changing %s make the same key", what, other)
-		}
-		keys[key] = what
-	}
-	var places []string
-	config := filled()
-	visit(reflect.ValueOf(&config).Elem(), "", func(where string, _ reflect.Value) { places = append(places, where) })
-	if want := 4 + reflect.TypeFor[Config]().NumField(); len(places) < want {
-		t.Fatalf("only %d texts were found: %q", len(places), places)
-	}
-	for _, place := range places {
-		config := filled()
-		visit(reflect.ValueOf(&config).Elem(), "", func(where string, text reflect.Value) {
-			if text.String() == "" {
-				t.Fatalf("filled leaves %s empty", where)
-			}
-			if where == place {
-				text.SetString(text.String() + "x")
-			}
-		})
-		if _, listed := indifferent[place]; listed {
-			if config.key() != unchanged {
-				t.Errorf("changing %s makes another key", place)
-			}
-			continue
-		}
-		note(place, config)
-	}
-	for what, change := range map[string]func(*Config){
-		"the order of scopes":         func(c *Config) { c.Scopes = []string{"b", "a"} },
-		"a scope less":                func(c *Config) { c.Scopes = []string{"a"} },
-		"scopes that run together":    func(c *Config) { c.Scopes = []string{"ab"} },
-		"a parameter for two scopes":  func(c *Config) { c.Scopes = nil; c.Parameters["a"] = "b" },
-		"a parameter's name":          func(c *Config) { delete(c.Parameters, "p"); c.Parameters["r"] = "1" },
-		"a parameter less":            func(c *Config) { delete(c.Parameters, "p") },
-		"a value in the next field":   func(c *Config) { c.Audience, c.Resource = "", "audience" },
-		"text that moved across":      func(c *Config) { c.ClientID, c.ClientSecret = "i", "d"+plantedSecret },
-		"parameters that swap values": func(c *Config) { c.Parameters = map[string]string{"p": "2", "q": "1"} },
-	} {
-		config := filled()
-		change(&config)
-		note(what, config)
-	}
+	exchangetest.CheckKeys(t, filled, Config.key, map[string]exchangetest.Change[Config]{
+		"Endpoint": {Set: func(c *Config) { c.Endpoint += "x" }},
+		"Registries": {
+			Set:         func(c *Config) { c.Registries = []string{"c.example.com"} },
+			Indifferent: "what is given does not depend on where it is used",
+		},
+		"ServiceAccount.Namespace":    {Set: func(c *Config) { c.ServiceAccount.Namespace += "x" }},
+		"ServiceAccount.Name":         {Set: func(c *Config) { c.ServiceAccount.Name += "x" }},
+		"ServiceAccount.UID":          {Set: func(c *Config) { c.ServiceAccount.UID += "x" }},
+		"TokenAudience":               {Set: func(c *Config) { c.TokenAudience += "x" }},
+		"Format":                      {Set: func(c *Config) { c.Format = JSON }},
+		"GrantType":                   {Set: func(c *Config) { c.GrantType += "x" }},
+		"SubjectTokenType":            {Set: func(c *Config) { c.SubjectTokenType += "x" }},
+		"RequestedTokenType":          {Set: func(c *Config) { c.RequestedTokenType += "x" }},
+		"Audience":                    {Set: func(c *Config) { c.Audience += "x" }},
+		"Audience moved to Resource":  {Set: func(c *Config) { c.Audience, c.Resource = "", "audience" }},
+		"Resource":                    {Set: func(c *Config) { c.Resource += "x" }},
+		"Scopes of other names":       {Set: func(c *Config) { c.Scopes = []string{"a", "bx"} }},
+		"Scopes in another order":     {Set: func(c *Config) { c.Scopes = []string{"b", "a"} }},
+		"Scopes without the last":     {Set: func(c *Config) { c.Scopes = []string{"a"} }},
+		"Scopes that run together":    {Set: func(c *Config) { c.Scopes = []string{"ab"} }},
+		"Scopes as a parameter":       {Set: func(c *Config) { c.Scopes = nil; c.Parameters["a"] = "b" }},
+		"Parameters of other names":   {Set: func(c *Config) { delete(c.Parameters, "p"); c.Parameters["r"] = "1" }},
+		"Parameters of other values":  {Set: func(c *Config) { c.Parameters["p"] = "1x" }},
+		"Parameters that swap values": {Set: func(c *Config) { c.Parameters["p"], c.Parameters["q"] = "2", "1" }},
+		"Parameters without one":      {Set: func(c *Config) { delete(c.Parameters, "p") }},
+		"ClientAuthentication":        {Set: func(c *Config) { c.ClientAuthentication = Post }},
+		"ClientID":                    {Set: func(c *Config) { c.ClientID += "x" }},
+		"ClientID moved to its secret": {Set: func(c *Config) {
+			c.ClientID, c.ClientSecret = "i", "d"+plantedSecret
+		}},
+		"ClientSecret":     {Set: func(c *Config) { c.ClientSecret += "x" }},
+		"CABundle":         {Set: func(c *Config) { c.CABundle += "x" }},
+		"Username":         {Set: func(c *Config) { c.Username += "x" }},
+		"Fields.Token":     {Set: func(c *Config) { c.Fields.Token += "x" }},
+		"Fields.ExpiresIn": {Set: func(c *Config) { c.Fields.ExpiresIn += "x" }},
+		"Fields.ExpiresAt": {Set: func(c *Config) { c.Fields.ExpiresAt += "x" }},
+		"Fields.Username":  {Set: func(c *Config) { c.Fields.Username += "x" }},
+	})
 }
 
 func TestKeyTakesADefaultForWhatItStandsFor(t *testing.T) {

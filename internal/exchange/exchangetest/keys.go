@@ -2,7 +2,7 @@ package exchangetest
 
 import (
 	"reflect"
-	"slices"
+	"strings"
 	"testing"
 )
 
@@ -18,49 +18,59 @@ type Change[Config any] struct {
 // that no two of the keys are alike, but that fields which are Indifferent
 // leave the key as it is. Changes are by the fields' names, fields of structs
 // behind a dot; a field without a change fails the test, so that a new one
-// can't be forgotten.
+// can't be forgotten. Several changes of a field are told apart by words behind
+// a space. A struct that is changed by its own name is one field.
 func CheckKeys[Config any](t *testing.T, base func() Config, key func(Config) string, changes map[string]Change[Config]) {
 	t.Helper()
-	fields := fieldsOf("", reflect.TypeFor[Config]())
+	covered := map[string]bool{}
+	for name := range changes {
+		field, _, _ := strings.Cut(name, " ")
+		covered[field] = true
+	}
+	fields := fieldsOf("", reflect.TypeFor[Config](), covered)
 	for _, field := range fields {
-		if _, covered := changes[field]; !covered {
+		if !covered[field] {
 			t.Errorf("nobody says whether %s is part of the key", field)
 		}
+		delete(covered, field)
+	}
+	for field := range covered {
+		t.Errorf("there is no field %s", field)
 	}
 	original := key(base())
 	found := map[string]string{original: "nothing"}
-	for field, change := range changes {
-		if !slices.Contains(fields, field) {
-			t.Errorf("there is no field %s", field)
-		}
+	for name, change := range changes {
 		config := base()
 		change.Set(&config)
 		if reflect.DeepEqual(config, base()) {
-			t.Errorf("%s did not change", field)
+			t.Errorf("%s did not change", name)
 		}
 		got := key(config)
 		if change.Indifferent != "" {
 			if got != original {
-				t.Errorf("%s changes the key, although: %s", field, change.Indifferent)
+				t.Errorf("%s changes the key, although: %s", name, change.Indifferent)
 			}
 			continue
 		}
 		if other, taken := found[got]; taken {
-			t.Errorf("changing %s and changing %s make the same key", field, other)
+			t.Errorf("changing %s and changing %s make the same key", name, other)
 		}
-		found[got] = field
+		found[got] = name
 	}
 }
 
-func fieldsOf(prefix string, structure reflect.Type) []string {
+// fieldsOf are the fields of a structure, those of inner ones in their place
+// unless these are whole.
+func fieldsOf(prefix string, structure reflect.Type, whole map[string]bool) []string {
 	var names []string
 	for i := range structure.NumField() {
 		field := structure.Field(i)
-		if field.Type.Kind() == reflect.Struct {
-			names = append(names, fieldsOf(prefix+field.Name+".", field.Type)...)
+		name := prefix + field.Name
+		if field.Type.Kind() == reflect.Struct && !whole[name] {
+			names = append(names, fieldsOf(name+".", field.Type, whole)...)
 			continue
 		}
-		names = append(names, prefix+field.Name)
+		names = append(names, name)
 	}
 	return names
 }
