@@ -52,6 +52,11 @@ type Config struct {
 	Ambient []string
 }
 
+// objects is what the controller of ImagePullSecrets needs of it.
+func (c Config) objects() imagepullsecret.Config {
+	return imagepullsecret.Config{TargetNames: c.TargetNames, PodSelectors: c.PodSelectors, ResyncInterval: c.ResyncInterval}
+}
+
 // objectWorkers is how many ImagePullSecrets are looked at at a time. Nothing
 // there waits for a network, except for the API server's answer to a status.
 const objectWorkers = 4
@@ -81,13 +86,7 @@ func Add(mgr manager.Manager, config Config) error {
 	board := grant.NewBoard(func(name string) { objects.OutcomeChanged(name) })
 	sources := kube.NewSecretWatches(core, func(ref types.NamespacedName) { objects.SecretChanged(ref) })
 	accounts := kube.NewServiceAccountWatches(core, func(ref types.NamespacedName) { objects.AccountChanged(ref) })
-	leases := credentials.NewStore(credentials.Options{
-		Persister: kube.NewLeases(core.Secrets(config.Namespace)),
-		Clock:     clock.RealClock{}, Metrics: measured, Log: mgr.GetLogger().WithName("leases"),
-		Env:      providers.Env{Token: kube.NewTokens(core, mgr.GetConfig()).Mint},
-		Schedule: config.Schedule,
-		Changed:  func(key string) { objects.LeaseChanged(key) },
-	})
+	leases := newLeases(mgr, core, config, measured, func(key string) { objects.LeaseChanged(key) })
 	writer := kube.NewTargets(core, mgr.GetAPIReader())
 	targets := target.New(target.Deps{
 		Book: book, Board: board, Cache: mgr.GetCache(), Secrets: secrets, Writer: writer,
@@ -99,9 +98,7 @@ func Add(mgr manager.Manager, config Config) error {
 		Targets: targets, Owned: secrets, Written: writer,
 		Interpret: registry.New(registry.Options{Ambient: config.Ambient}).Source,
 		Recorder:  mgr.GetEventRecorder(v1alpha1.FieldManager), Metrics: measured, Clock: clock.RealClock{},
-		Config: imagepullsecret.Config{
-			TargetNames: config.TargetNames, PodSelectors: config.PodSelectors, ResyncInterval: config.ResyncInterval,
-		},
+		Config: config.objects(),
 	})
 
 	watchdog := newWatchdog(clock.RealClock{})
@@ -112,6 +109,18 @@ func Add(mgr manager.Manager, config Config) error {
 		mgr.AddHealthzCheck("workers", watchdog.check),
 		mgr.AddReadyzCheck("caches", inSync(append(secrets.each(), mgr.GetCache()))),
 	)
+}
+
+// newLeases returns the store of short-lived logins. For changed see
+// credentials.Options.
+func newLeases(mgr manager.Manager, core corev1client.CoreV1Interface, config Config, measured *metrics.Metrics, changed func(key string)) *credentials.Store {
+	return credentials.NewStore(credentials.Options{
+		Persister: kube.NewLeases(core.Secrets(config.Namespace)),
+		Clock:     clock.RealClock{}, Metrics: measured, Log: mgr.GetLogger().WithName("leases"),
+		Env:      providers.Env{Token: kube.NewTokens(core, mgr.GetConfig()).Mint},
+		Schedule: config.Schedule,
+		Changed:  changed,
+	})
 }
 
 // addObjects runs the controller of ImagePullSecrets.
