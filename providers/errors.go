@@ -38,8 +38,8 @@ type Error struct {
 	Message string
 	// RetryAfter is how long the provider asked to wait; 0 if it did not say.
 	RetryAfter time.Duration
-	// Host is whom the failed request went to, as Provider.Endpoints names it;
-	// "" if nothing was asked of anybody.
+	// Host is whom the failed request went to, as Provider.Endpoints names it if
+	// it is one of them; "" if nothing was asked of anybody.
 	Host string
 	// Down: Host did not do its work. It could not be reached, answered what
 	// nobody can read, or failed itself, so its other users had better wait.

@@ -298,8 +298,8 @@ func (c *Controller) recall(ctx context.Context, object *v1alpha1.ImagePullSecre
 	return recalled(found.Source, told, written), nil
 }
 
-// obtainOne finds out about one credential of an object, whose spec may be new. leaseKey is that of its lease, if
-// it has one.
+// obtainOne finds out about one credential of an object, whose spec may be new.
+// leaseKey is that of its lease, if it has one.
 func (c *Controller) obtainOne(object string, s source, respecified bool, now time.Time) (found credential, leaseKey string) {
 	var (
 		secret  *corev1.Secret

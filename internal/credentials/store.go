@@ -267,8 +267,7 @@ func (s *Store) sweep(now time.Time) {
 }
 
 // forget drops leases from where they outlive the process. What a failure
-// leaves there goes with the next lease that is saved beside it, once it has
-// expired.
+// leaves there goes with the next lease that is saved beside it.
 func (s *Store) forget(keys []string) {
 	if err := s.persister.Forget(s.running, keys); err != nil && s.running.Err() == nil {
 		s.log.Error(err, "removing leases that nobody uses any more")

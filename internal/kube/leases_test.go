@@ -75,13 +75,21 @@ func inShard(key string, count int) []string {
 	return keys
 }
 
-func TestExpiredLeasesAreForgotten(t *testing.T) {
+// loaded are leases of an installation that has none yet, at the time when
+// savedLease is issued.
+func loaded(t *testing.T) (*fake.Clientset, *Leases) {
+	t.Helper()
 	client := fake.NewClientset()
 	leases := NewLeases(client.CoreV1().Secrets("ops"))
+	leases.now = func() time.Time { return savedLease("").IssuedAt }
 	if _, err := leases.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	leases.now = func() time.Time { return savedLease("").IssuedAt }
+	return client, leases
+}
+
+func TestExpiredLeasesAreForgotten(t *testing.T) {
+	client, leases := loaded(t)
 	keys := inShard("a", 3)
 	for _, key := range keys[:2] {
 		if err := leases.Save(t.Context(), key, savedLease(key)); err != nil {
@@ -102,12 +110,7 @@ func TestExpiredLeasesAreForgotten(t *testing.T) {
 
 // What is forgotten is gone at once, and what stands beside it stays.
 func TestForgottenLeasesAreNotStored(t *testing.T) {
-	client := fake.NewClientset()
-	leases := NewLeases(client.CoreV1().Secrets("ops"))
-	leases.now = func() time.Time { return savedLease("").IssuedAt }
-	if _, err := leases.Load(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	client, leases := loaded(t)
 	keys := append(inShard("a", 2), inShard("b", 1)...)
 	for _, key := range keys {
 		if err := leases.Save(t.Context(), key, savedLease("p")); err != nil {
@@ -125,12 +128,7 @@ func TestForgottenLeasesAreNotStored(t *testing.T) {
 
 // Renewals that come together are written together, and none is lost.
 func TestLeasesThatComeTogetherAreWrittenTogether(t *testing.T) {
-	client := fake.NewClientset()
-	leases := NewLeases(client.CoreV1().Secrets("ops"))
-	leases.now = func() time.Time { return savedLease("").IssuedAt }
-	if _, err := leases.Load(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	client, leases := loaded(t)
 	keys := inShard("a", 100)
 	begun, release := make(chan struct{}, len(keys)), make(chan struct{})
 	writes := 0
@@ -170,12 +168,7 @@ func TestLeasesThatComeTogetherAreWrittenTogether(t *testing.T) {
 
 // One login must not keep all others of its Secret from being kept.
 func TestALeaseThatIsRefusedIsNotTriedWithEveryOther(t *testing.T) {
-	client := fake.NewClientset()
-	leases := NewLeases(client.CoreV1().Secrets("ops"))
-	leases.now = func() time.Time { return savedLease("").IssuedAt }
-	if _, err := leases.Load(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	client, leases := loaded(t)
 	keys := inShard("a", 2)
 	refuse := true
 	client.PrependReactor("patch", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {

@@ -1,4 +1,4 @@
-package registry_test
+package main
 
 import (
 	"go/ast"
@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// pages are the documentation of all sources, by path.
-func pages(t *testing.T) map[string]string {
+// sourcePages are the documentation of all sources, by path.
+func sourcePages(t *testing.T) map[string]string {
 	t.Helper()
 	paths, err := filepath.Glob("../../docs/providers/*.md")
 	if err != nil || len(paths) == 0 {
@@ -36,7 +36,7 @@ func pages(t *testing.T) map[string]string {
 var heading = regexp.MustCompile(`(?m)^## (.*)$`)
 
 func TestThePagesOfAllSourcesAreAlike(t *testing.T) {
-	for path, page := range pages(t) {
+	for path, page := range sourcePages(t) {
 		if filepath.Base(path) == "README.md" {
 			continue // is of all sources
 		}
@@ -50,14 +50,14 @@ func TestThePagesOfAllSourcesAreAlike(t *testing.T) {
 	}
 }
 
-// texts are all texts in the sources, one behind the other. Those of tests are
+// sourceTexts are all texts in the sources, one behind the other. Those of tests are
 // among them: what has its values filled in, and what clouds say, stands there.
-func texts(t *testing.T) string {
+func sourceTexts(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
 	for _, root := range []string{"providers", "internal", "controllers", "tests"} {
 		err := filepath.WalkDir(filepath.Join("../..", root), func(path string, _ fs.DirEntry, err error) error {
-			if err != nil || filepath.Ext(path) != ".go" || filepath.Base(path) == "docs_test.go" {
+			if err != nil || filepath.Ext(path) != ".go" {
 				return err
 			}
 			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
@@ -83,7 +83,7 @@ func texts(t *testing.T) string {
 	return all.String()
 }
 
-var quoted = regexp.MustCompile("`([^`]+)`")
+var quotedText = regexp.MustCompile("`([^`]+)`")
 
 // assembled are what no text in the sources holds as a whole.
 var assembled = map[string]bool{
@@ -93,15 +93,15 @@ var assembled = map[string]bool{
 }
 
 func TestTheDocumentedMessagesExist(t *testing.T) {
-	all, messages := texts(t), 0
-	for path, page := range pages(t) {
+	all, messages := sourceTexts(t), 0
+	for path, page := range sourcePages(t) {
 		_, tables, _ := strings.Cut(page, "\n| reason | message |")
 		for _, row := range strings.Split(tables, "\n| ") {
 			cells := strings.Split(row, "|")
 			if len(cells) < 3 {
 				continue
 			}
-			for _, message := range quoted.FindAllStringSubmatch(cells[1], -1) {
+			for _, message := range quotedText.FindAllStringSubmatch(cells[1], -1) {
 				messages++
 				for _, part := range strings.Split(message[1], "…") {
 					if part = strings.TrimSpace(part); !strings.Contains(all, part) && !assembled[part] {
