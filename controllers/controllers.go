@@ -118,8 +118,8 @@ func newLeases(mgr manager.Manager, core corev1client.CoreV1Interface, config Co
 		Persister: kube.NewLeases(core.Secrets(config.Namespace)),
 		Clock:     clock.RealClock{}, Metrics: measured, Log: mgr.GetLogger().WithName("leases"),
 		Env:      providers.Env{Token: kube.NewTokens(core, mgr.GetConfig()).Mint},
-		Schedule: config.Schedule,
-		Changed:  changed,
+		Schedule: config.Schedule, KeepValid: max(24*time.Hour, 2*config.ResyncInterval),
+		Changed: changed,
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,6 +65,22 @@ func TestALeaseThatWaitsForItsEndpointKeepsWhatIsKnownOfIt(t *testing.T) {
 	w.wait(t, "k")
 	if lease := w.Lease(w.at("e", "k", &count)); count != 1 || lease.Err != nil || !lease.RenewAt.Equal(w.renewal("k", start, time.Hour)) {
 		t.Errorf("after %d exchanges the lease is %+v", count, lease)
+	}
+}
+
+func TestALeaseThatWaitsNamesTheHostThatItWaitsFor(t *testing.T) {
+	w := newWorld(t, &fakePersister{}).run(t)
+	p := fakeProvider{key: "k", endpoints: []string{"first", "last"}}
+	for _, host := range p.endpoints {
+		w.down(t, host)
+		w.Lease(p)
+		w.wait(t, "k")
+		lease := w.Lease(p)
+		if !strings.HasPrefix(lease.Err.Error(), host+" could not be reached by others") {
+			t.Errorf("waiting for %s, it says %q", host, lease.Err)
+		}
+		(&visit{all: w.endpoints}).foundUp(host)
+		w.clock.SetTime(lease.NextExchange)
 	}
 }
 

@@ -19,12 +19,9 @@ import (
 // exchangeDeadline bounds one exchange, its provider's own retries included.
 const exchangeDeadline = 20 * time.Second
 
-// A lease that nobody asks for any more is kept for keepUnused if it has
-// expired, and for keepValid if not: what is in use is asked for at every
-// renewal and resync.
 const (
+	// keepUnused is for how long an expired lease is kept that nobody asks for.
 	keepUnused = time.Hour
-	keepValid  = 24 * time.Hour
 
 	sweepInterval = time.Minute
 )
@@ -89,6 +86,7 @@ type Store struct {
 	changed   func(key string)
 	env       providers.Env
 	schedule  Schedule
+	keepValid time.Duration
 	endpoints *endpoints
 
 	running context.Context // ends exchanges when the store stops; nil before Start
@@ -120,6 +118,9 @@ type Options struct {
 	Env providers.Env
 	// Schedule says when logins are renewed.
 	Schedule Schedule
+	// KeepValid is for how long a valid lease is kept that nobody asks for;
+	// longer than the time between two looks at whatever uses it.
+	KeepValid time.Duration
 	// Changed is called, from any goroutine and with no lock held, after each
 	// exchange with the provider's key, and with "" once leases are loaded or
 	// could not be.
@@ -130,7 +131,7 @@ type Options struct {
 func NewStore(o Options) *Store {
 	return &Store{
 		persister: o.Persister, clock: o.Clock, metrics: o.Metrics, log: o.Log, changed: o.Changed,
-		env: o.Env, schedule: o.Schedule,
+		env: o.Env, schedule: o.Schedule, keepValid: o.KeepValid,
 		random:    rand.Float64,
 		endpoints: newEndpoints(),
 		entries:   map[string]*entry{},
@@ -214,13 +215,13 @@ func (s *Store) Lease(p providers.Provider) Lease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now, key := s.clock.Now(), p.Key()
-	s.sweep(now)
 	e, known := s.entries[key]
 	if !known {
 		e = &entry{lease: Lease{AskedAt: now}}
 		s.entries[key] = e
 	}
 	e.lastUse, e.hosts = now, p.Endpoints()
+	s.sweep(now)
 	if s.loaded && !e.inFlight && !now.Before(e.lease.NextExchange) {
 		e.inFlight = true
 		e.lease.NextExchange = time.Time{}
@@ -254,7 +255,7 @@ func (s *Store) sweep(now time.Time) {
 	var dropped []string
 	for key, e := range s.entries {
 		unused := now.Sub(e.lastUse)
-		if !e.inFlight && (unused > keepValid || unused > keepUnused && !e.validAt(now)) {
+		if !e.inFlight && (unused > s.keepValid || unused > keepUnused && !e.validAt(now)) {
 			delete(s.entries, key)
 			if e.lease.Credential != nil {
 				dropped = append(dropped, key)
@@ -398,7 +399,7 @@ func (s *Store) putOff(p providers.Provider, left pause) {
 	defer s.mu.Unlock()
 	e := s.entries[p.Key()]
 	e.inFlight, e.waiting = false, true
-	if e.lease.Err == nil && !e.validAt(s.clock.Now()) {
+	if e.failures == 0 && !e.validAt(s.clock.Now()) {
 		e.lease.Err = providers.Errorf(providers.Transient,
 			"%s could not be reached by others and is tried by one exchange at a time until it is back", left.host)
 	}

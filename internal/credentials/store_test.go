@@ -101,8 +101,8 @@ func newWorld(t *testing.T, persister *fakePersister) world {
 		Env: providers.Env{Token: func(context.Context, providers.ServiceAccount, string) (string, error) {
 			return "", errors.New("no right to mint")
 		}},
-		Schedule: DefaultSchedule,
-		Changed:  func(key string) { w.changes <- key },
+		Schedule: DefaultSchedule, KeepValid: 24 * time.Hour,
+		Changed: func(key string) { w.changes <- key },
 	})
 	w.random = func() float64 { return 0.5 } // no jitter
 	return w
@@ -288,6 +288,27 @@ func TestALeaseThatCannotBeSavedIsServed(t *testing.T) {
 	w.wait(t, "k")
 	if lease := w.Lease(w.giving("k", time.Hour, &fetches)); lease.Credential == nil {
 		t.Error("the login is lost")
+	}
+}
+
+func TestValidLeasesAreKeptForAsLongAsTheyMayBeInUse(t *testing.T) {
+	w := newWorld(t, &fakePersister{}).run(t)
+	var fetches int
+	const week = 7 * 24 * time.Hour
+	for _, key := range []string{"asked for", "not asked for"} {
+		w.Lease(w.giving(key, week, &fetches))
+		w.wait(t, key)
+	}
+	w.clock.Step(24 * time.Hour)
+	w.Lease(w.giving("other", week, &fetches))
+	w.wait(t, "other")
+	if len(w.entries) != 3 {
+		t.Errorf("%d leases are kept, want 3", len(w.entries))
+	}
+	w.clock.Step(time.Hour)
+	// It is asked for late, and by that itself the one that has others go.
+	if lease := w.Lease(w.giving("asked for", week, &fetches)); lease.Pending() || len(w.entries) != 2 {
+		t.Errorf("%d leases are kept, and of the one in use is known %+v", len(w.entries), lease)
 	}
 }
 

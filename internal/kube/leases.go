@@ -140,7 +140,8 @@ func (l *Leases) read(ctx context.Context, number int) error {
 func (l *Leases) hashKey(ctx context.Context) ([]byte, error) {
 	shard := &l.shards[0]
 	if len(shard.hashKey) > 0 {
-		return shard.hashKey, nil
+		// An earlier attempt may have made it and failed to write it.
+		return shard.hashKey, l.flush(ctx, 0, shard.changes)
 	}
 	key := make([]byte, 32)
 	if _, err := rand.Read(key); err != nil {

@@ -88,6 +88,30 @@ func loaded(t *testing.T) (*fake.Clientset, *Leases) {
 	return client, leases
 }
 
+// A key that was given out and not written would be another one after a restart.
+func TestTheKeyForHashingIsWrittenBeforeItIsGivenOut(t *testing.T) {
+	client := fake.NewClientset()
+	failures := 2
+	client.PrependReactor("patch", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
+		failures--
+		return failures >= 0, nil, errors.New("no right yet")
+	})
+	leases := NewLeases(client.CoreV1().Secrets("ops"))
+	for failures > 0 {
+		if _, err := leases.Load(t.Context()); err == nil {
+			t.Fatal("loaded although the key could not be written")
+		}
+	}
+	first, err := leases.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := NewLeases(client.CoreV1().Secrets("ops")).Load(t.Context())
+	if err != nil || !bytes.Equal(first.HashKey, again.HashKey) {
+		t.Errorf("another key after a restart (%v)", err)
+	}
+}
+
 func TestExpiredLeasesAreForgotten(t *testing.T) {
 	client, leases := loaded(t)
 	keys := inShard("a", 3)
