@@ -123,7 +123,9 @@ func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (
 		return ctrl.Result{}, err
 	case err != nil, !object.DeletionTimestamp.IsZero():
 		return ctrl.Result{}, c.forget(ctx, request.Name)
-	case object.Spec.Suspend:
+	}
+	object = c.memory.newest(object)
+	if object.Spec.Suspend {
 		return ctrl.Result{}, c.suspend(ctx, object)
 	}
 	if before := c.Book.Get(object.Name); before != nil && before.UID != object.UID {
@@ -444,6 +446,7 @@ func (c *Controller) report(ctx context.Context, object *v1alpha1.ImagePullSecre
 	if err := c.Client.Status().Patch(ctx, object, client.MergeFrom(before)); err != nil {
 		return client.IgnoreNotFound(err)
 	}
+	c.memory.wrote(object)
 	for _, e := range changes(before.Status, status) {
 		c.Recorder.Eventf(object, nil, e.Type, e.Reason, "Reconcile", "%s", e.Note)
 	}
