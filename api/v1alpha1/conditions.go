@@ -70,6 +70,11 @@ const (
 	ReasonProvidedByOther = "ProvidedByOther"
 	// ReasonTargetForbidden: the operator lacks a right on target Secrets.
 	ReasonTargetForbidden = "TargetForbidden"
+	// ReasonAttachForbidden: the operator may not change ServiceAccounts.
+	ReasonAttachForbidden = "AttachForbidden"
+	// ReasonAttachmentContested: someone takes the Secret's name out of a
+	// ServiceAccount's imagePullSecrets again and again.
+	ReasonAttachmentContested = "AttachmentContested"
 	// ReasonTooLarge: the merged credentials exceed what a Secret holds.
 	ReasonTooLarge = "TooLarge"
 	// ReasonWriteFailed: the API server refused or failed a write.

@@ -45,11 +45,15 @@ type ImagePullSecretStatus struct {
 	// +optional
 	Targets TargetCounts `json:"targets,omitzero"`
 
-	// failing are namespaces whose Secret is not as it should be: at most 20,
-	// in order of their names.
+	// serviceAccounts counts the ServiceAccounts that the Secret is attached to.
 	// +optional
-	// +listType=map
-	// +listMapKey=namespace
+	ServiceAccounts ServiceAccountCounts `json:"serviceAccounts,omitzero"`
+
+	// failing are namespaces whose Secret, and after them ServiceAccounts whose
+	// imagePullSecrets, are not as they should be: at most 20, in order of
+	// their names.
+	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=20
 	Failing []FailingTarget `json:"failing,omitempty"`
 
@@ -100,6 +104,23 @@ type TargetCounts struct {
 	Failing int32 `json:"failing"`
 }
 
+// ServiceAccountCounts counts ServiceAccounts in the selected namespaces.
+type ServiceAccountCounts struct {
+	// selected by spec.target.serviceAccounts.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Selected int32 `json:"selected"`
+	// attached is how many of them have the Secret's name in their
+	// imagePullSecrets.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Attached int32 `json:"attached"`
+	// failing is how many of them have not and could not be given it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Failing int32 `json:"failing"`
+}
+
 // CredentialStatus tells of one entry of spec.registry.credentials.
 type CredentialStatus struct {
 	// name is the source: <namespace>/<name> of its Secret, or the place of
@@ -142,11 +163,15 @@ type CredentialStatus struct {
 	RenewAt *metav1.Time `json:"renewAt,omitempty"`
 }
 
-// FailingTarget is a namespace whose Secret is not as it should be.
+// FailingTarget is a namespace whose Secret, or a ServiceAccount whose
+// imagePullSecrets, are not as they should be.
 type FailingTarget struct {
 	// namespace is the namespace's name.
 	// +required
 	Namespace string `json:"namespace,omitempty"`
+	// serviceAccount is the ServiceAccount's name, if it is about one.
+	// +optional
+	ServiceAccount string `json:"serviceAccount,omitempty"`
 	// reason is the machine-readable cause.
 	// +required
 	Reason string `json:"reason,omitempty"`

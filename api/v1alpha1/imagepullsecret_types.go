@@ -86,6 +86,31 @@ type TargetConfig struct {
 	// +optional
 	NamespacesWithPods PodSelector `json:"namespacesWithPods,omitzero"`
 
+	// serviceAccounts selects ServiceAccounts in the selected namespaces; the
+	// Secret's name is kept in their imagePullSecrets, from before the Secret
+	// is there. Without any rule no ServiceAccount is touched.
+	// +optional
+	ServiceAccounts ServiceAccountSelector `json:"serviceAccounts,omitzero"`
+
+	// pods says whether new Pods in the selected namespaces get the Secret's
+	// name into their own imagePullSecrets. Inject (the default) gives it to
+	// each of them, where the chart's admission policy is installed. None
+	// leaves Pods alone.
+	// +optional
+	// +default="Inject"
+	// +kubebuilder:default=Inject
+	Pods PodPolicy `json:"pods,omitempty"`
+
+	// podRecovery says what happens to a Pod that can't pull its images since
+	// it was made before the Secret's name could reach it. Evict (the default)
+	// evicts it, within its PodDisruptionBudgets, if a controller makes it
+	// anew and the new one gets the name. EvictAll evicts Pods without a
+	// controller too: they are gone then. None leaves Pods alone.
+	// +optional
+	// +default="Evict"
+	// +kubebuilder:default=Evict
+	PodRecovery PodRecovery `json:"podRecovery,omitempty"`
+
 	// conflictPolicy says what happens where a Secret of the target's name
 	// exists that this operator does not keep. Fail (the default) leaves it
 	// alone and reports it. Adopt takes it over in place if it holds registry
@@ -127,6 +152,29 @@ type DeletionPolicy string
 const (
 	DeletionDelete DeletionPolicy = "Delete"
 	DeletionRetain DeletionPolicy = "Retain"
+)
+
+// PodPolicy says what new Pods are given.
+//
+// +kubebuilder:validation:Enum=Inject;None
+type PodPolicy string
+
+// The values of PodPolicy.
+const (
+	PodsInject PodPolicy = "Inject"
+	PodsNone   PodPolicy = "None"
+)
+
+// PodRecovery says what happens to Pods that came too early.
+//
+// +kubebuilder:validation:Enum=Evict;EvictAll;None
+type PodRecovery string
+
+// The values of PodRecovery.
+const (
+	RecoveryEvict    PodRecovery = "Evict"
+	RecoveryEvictAll PodRecovery = "EvictAll"
+	RecoveryNone     PodRecovery = "None"
 )
 
 // TargetSecretConfig describes the Secret that is kept in every selected
@@ -218,6 +266,55 @@ type NamespaceExclusion struct {
 
 	// annotations are selectors on the namespace's annotations; {} excludes
 	// every namespace.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	Annotations []AnnotationSelector `json:"annotations,omitempty"`
+}
+
+// ServiceAccountSelector selects ServiceAccounts. A ServiceAccount is selected
+// if any entry of names or labels matches, unless exclude matches too.
+type ServiceAccountSelector struct {
+	// names are ServiceAccounts by name; * and ? stand for any text and any
+	// one character, as in ci-*; * alone is every ServiceAccount.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1000
+	// +kubebuilder:validation:items:MaxLength=253
+	Names []string `json:"names,omitempty"`
+
+	// labels are selectors on the ServiceAccount's labels; {} selects every
+	// ServiceAccount.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	Labels []metav1.LabelSelector `json:"labels,omitempty"`
+
+	// exclude names ServiceAccounts that are never selected.
+	// +optional
+	Exclude ServiceAccountExclusion `json:"exclude,omitzero"`
+}
+
+// ServiceAccountExclusion matches ServiceAccounts that are never selected. A
+// ServiceAccount is excluded if any entry matches.
+type ServiceAccountExclusion struct {
+	// names are ServiceAccounts by name; * and ? stand for any text and any
+	// one character.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1000
+	// +kubebuilder:validation:items:MaxLength=253
+	Names []string `json:"names,omitempty"`
+
+	// labels are selectors on the ServiceAccount's labels; {} excludes every
+	// ServiceAccount.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	Labels []metav1.LabelSelector `json:"labels,omitempty"`
+
+	// annotations are selectors on the ServiceAccount's annotations; {}
+	// excludes every ServiceAccount.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100

@@ -14,6 +14,11 @@ const (
 	// key it tells nothing about the credentials.
 	AnnotationContentHash = "images.banzaicloud.io/content-hash"
 
+	// AnnotationAttached is on a ServiceAccount that the operator added names
+	// to: the names in its imagePullSecrets that are the operator's to take
+	// away again, separated by commas. Others that stand there are not.
+	AnnotationAttached = "images.banzaicloud.io/attached"
+
 	// AnnotationIMPSLastApplied is what IMPS wrote beside its Secrets: a copy
 	// of the credentials in an annotation. It is removed on adoption.
 	AnnotationIMPSLastApplied = "banzaicloud.com/last-applied"

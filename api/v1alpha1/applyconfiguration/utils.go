@@ -58,8 +58,14 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.RegistryConfigApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecretKeyReference"):
 		return &apiv1alpha1.SecretKeyReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ServiceAccountCounts"):
+		return &apiv1alpha1.ServiceAccountCountsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ServiceAccountExclusion"):
+		return &apiv1alpha1.ServiceAccountExclusionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServiceAccountReference"):
 		return &apiv1alpha1.ServiceAccountReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ServiceAccountSelector"):
+		return &apiv1alpha1.ServiceAccountSelectorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetConfig"):
 		return &apiv1alpha1.TargetConfigApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetCounts"):

@@ -239,6 +239,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: reason
       type:
         scalar: string
+    - name: serviceAccount
+      type:
+        scalar: string
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.FieldPath
   scalar: string
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.GoogleArtifactRegistrySource
@@ -329,9 +332,7 @@ var schemaYAML = typed.YAMLObject(`types:
         list:
           elementType:
             namedType: com.github.imagepullsecrets.operator.api.v1alpha1.FailingTarget
-          elementRelationship: associative
-          keys:
-          - namespace
+          elementRelationship: atomic
     - name: lastSuccessfulReconciliation
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
@@ -347,6 +348,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: reason
       type:
         scalar: string
+    - name: serviceAccounts
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ServiceAccountCounts
     - name: sourceSecretStatus
       type:
         map:
@@ -410,6 +414,10 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: atomic
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.ParameterValue
   scalar: string
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.PodPolicy
+  scalar: string
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.PodRecovery
+  scalar: string
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.PodSelector
   map:
     fields:
@@ -469,6 +477,39 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: namespace
       type:
         scalar: string
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.ServiceAccountCounts
+  map:
+    fields:
+    - name: attached
+      type:
+        scalar: numeric
+    - name: failing
+      type:
+        scalar: numeric
+    - name: selected
+      type:
+        scalar: numeric
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.ServiceAccountExclusion
+  map:
+    fields:
+    - name: annotations
+      type:
+        list:
+          elementType:
+            namedType: com.github.imagepullsecrets.operator.api.v1alpha1.AnnotationSelector
+          elementRelationship: atomic
+    - name: labels
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
+          elementRelationship: atomic
+    - name: names
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.ServiceAccountReference
   map:
     fields:
@@ -478,6 +519,24 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: namespace
       type:
         scalar: string
+- name: com.github.imagepullsecrets.operator.api.v1alpha1.ServiceAccountSelector
+  map:
+    fields:
+    - name: exclude
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ServiceAccountExclusion
+    - name: labels
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
+          elementRelationship: atomic
+    - name: names
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.TargetConfig
   map:
     fields:
@@ -495,9 +554,20 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: namespacesWithPods
       type:
         namedType: com.github.imagepullsecrets.operator.api.v1alpha1.PodSelector
+    - name: podRecovery
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.PodRecovery
+      default: Evict
+    - name: pods
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.PodPolicy
+      default: Inject
     - name: secret
       type:
         namedType: com.github.imagepullsecrets.operator.api.v1alpha1.TargetSecretConfig
+    - name: serviceAccounts
+      type:
+        namedType: com.github.imagepullsecrets.operator.api.v1alpha1.ServiceAccountSelector
 - name: com.github.imagepullsecrets.operator.api.v1alpha1.TargetCounts
   map:
     fields:

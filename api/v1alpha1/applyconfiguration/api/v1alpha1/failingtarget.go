@@ -5,10 +5,13 @@ package v1alpha1
 // FailingTargetApplyConfiguration represents a declarative configuration of the FailingTarget type for use
 // with apply.
 //
-// FailingTarget is a namespace whose Secret is not as it should be.
+// FailingTarget is a namespace whose Secret, or a ServiceAccount whose
+// imagePullSecrets, are not as they should be.
 type FailingTargetApplyConfiguration struct {
 	// namespace is the namespace's name.
 	Namespace *string `json:"namespace,omitempty"`
+	// serviceAccount is the ServiceAccount's name, if it is about one.
+	ServiceAccount *string `json:"serviceAccount,omitempty"`
 	// reason is the machine-readable cause.
 	Reason *string `json:"reason,omitempty"`
 	// message says what is wrong and what to do.
@@ -26,6 +29,14 @@ func FailingTarget() *FailingTargetApplyConfiguration {
 // If called multiple times, the Namespace field is set to the value of the last call.
 func (b *FailingTargetApplyConfiguration) WithNamespace(value string) *FailingTargetApplyConfiguration {
 	b.Namespace = &value
+	return b
+}
+
+// WithServiceAccount sets the ServiceAccount field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ServiceAccount field is set to the value of the last call.
+func (b *FailingTargetApplyConfiguration) WithServiceAccount(value string) *FailingTargetApplyConfiguration {
+	b.ServiceAccount = &value
 	return b
 }
 

@@ -26,8 +26,11 @@ type ImagePullSecretStatusApplyConfiguration struct {
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 	// targets counts the selected namespaces.
 	Targets *TargetCountsApplyConfiguration `json:"targets,omitempty"`
-	// failing are namespaces whose Secret is not as it should be: at most 20,
-	// in order of their names.
+	// serviceAccounts counts the ServiceAccounts that the Secret is attached to.
+	ServiceAccounts *ServiceAccountCountsApplyConfiguration `json:"serviceAccounts,omitempty"`
+	// failing are namespaces whose Secret, and after them ServiceAccounts whose
+	// imagePullSecrets, are not as they should be: at most 20, in order of
+	// their names.
 	Failing []FailingTargetApplyConfiguration `json:"failing,omitempty"`
 	// status is Ready or Failed: the Ready condition for readers of IMPS.
 	Status *string `json:"status,omitempty"`
@@ -100,6 +103,14 @@ func (b *ImagePullSecretStatusApplyConfiguration) WithExpiresAt(value metav1.Tim
 // If called multiple times, the Targets field is set to the value of the last call.
 func (b *ImagePullSecretStatusApplyConfiguration) WithTargets(value *TargetCountsApplyConfiguration) *ImagePullSecretStatusApplyConfiguration {
 	b.Targets = value
+	return b
+}
+
+// WithServiceAccounts sets the ServiceAccounts field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ServiceAccounts field is set to the value of the last call.
+func (b *ImagePullSecretStatusApplyConfiguration) WithServiceAccounts(value *ServiceAccountCountsApplyConfiguration) *ImagePullSecretStatusApplyConfiguration {
+	b.ServiceAccounts = value
 	return b
 }
 

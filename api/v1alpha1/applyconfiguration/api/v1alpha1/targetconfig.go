@@ -19,6 +19,21 @@ type TargetConfigApplyConfiguration struct {
 	Namespaces *NamespaceSelectorApplyConfiguration `json:"namespaces,omitempty"`
 	// namespacesWithPods selects namespaces by the Pods in them.
 	NamespacesWithPods *PodSelectorApplyConfiguration `json:"namespacesWithPods,omitempty"`
+	// serviceAccounts selects ServiceAccounts in the selected namespaces; the
+	// Secret's name is kept in their imagePullSecrets, from before the Secret
+	// is there. Without any rule no ServiceAccount is touched.
+	ServiceAccounts *ServiceAccountSelectorApplyConfiguration `json:"serviceAccounts,omitempty"`
+	// pods says whether new Pods in the selected namespaces get the Secret's
+	// name into their own imagePullSecrets. Inject (the default) gives it to
+	// each of them, where the chart's admission policy is installed. None
+	// leaves Pods alone.
+	Pods *apiv1alpha1.PodPolicy `json:"pods,omitempty"`
+	// podRecovery says what happens to a Pod that can't pull its images since
+	// it was made before the Secret's name could reach it. Evict (the default)
+	// evicts it, within its PodDisruptionBudgets, if a controller makes it
+	// anew and the new one gets the name. EvictAll evicts Pods without a
+	// controller too: they are gone then. None leaves Pods alone.
+	PodRecovery *apiv1alpha1.PodRecovery `json:"podRecovery,omitempty"`
 	// conflictPolicy says what happens where a Secret of the target's name
 	// exists that this operator does not keep. Fail (the default) leaves it
 	// alone and reports it. Adopt takes it over in place if it holds registry
@@ -58,6 +73,30 @@ func (b *TargetConfigApplyConfiguration) WithNamespaces(value *NamespaceSelector
 // If called multiple times, the NamespacesWithPods field is set to the value of the last call.
 func (b *TargetConfigApplyConfiguration) WithNamespacesWithPods(value *PodSelectorApplyConfiguration) *TargetConfigApplyConfiguration {
 	b.NamespacesWithPods = value
+	return b
+}
+
+// WithServiceAccounts sets the ServiceAccounts field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ServiceAccounts field is set to the value of the last call.
+func (b *TargetConfigApplyConfiguration) WithServiceAccounts(value *ServiceAccountSelectorApplyConfiguration) *TargetConfigApplyConfiguration {
+	b.ServiceAccounts = value
+	return b
+}
+
+// WithPods sets the Pods field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Pods field is set to the value of the last call.
+func (b *TargetConfigApplyConfiguration) WithPods(value apiv1alpha1.PodPolicy) *TargetConfigApplyConfiguration {
+	b.Pods = &value
+	return b
+}
+
+// WithPodRecovery sets the PodRecovery field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PodRecovery field is set to the value of the last call.
+func (b *TargetConfigApplyConfiguration) WithPodRecovery(value apiv1alpha1.PodRecovery) *TargetConfigApplyConfiguration {
+	b.PodRecovery = &value
 	return b
 }
 
