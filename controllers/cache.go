@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
 )
 
@@ -78,10 +79,15 @@ func newNamedCache(mgr manager.Manager, name string) (cache.Cache, error) {
 	return named, mgr.Add(named)
 }
 
-// newPodCache returns a cache of Pods' metadata. It is apart from the manager's,
-// so that it can come and go, and fail, by itself.
+// unfinished are Pods that run, or have yet to.
+const unfinished = "status.phase!=" + string(corev1.PodSucceeded) + ",status.phase!=" + string(corev1.PodFailed)
+
+// newPodCache returns a cache of the metadata of Pods that are not finished. It
+// is apart from the manager's, so that it can come and go, and fail, by itself.
 func newPodCache(mgr manager.Manager) (cache.Cache, error) {
-	return newCacheOf(mgr, kube.PodMetadata(), cache.ByObject{Transform: kube.TransformPod})
+	return newCacheOf(mgr, kube.PodMetadata(), cache.ByObject{
+		Field: fields.ParseSelectorOrDie(unfinished), Transform: kube.TransformPod,
+	})
 }
 
 // newCacheOf returns a cache of one kind of objects, which nobody runs yet.
@@ -121,6 +127,12 @@ func (t *targetCaches) Get(ctx context.Context, key types.NamespacedName) (*meta
 	}
 	secret := kube.SecretMetadata()
 	return secret, from.Get(ctx, key, secret)
+}
+
+// Stands tells whether a grant's Secret stands in a namespace.
+func (t *targetCaches) Stands(ctx context.Context, g *grant.Grant, namespace string) bool {
+	secret, err := t.Get(ctx, types.NamespacedName{Namespace: namespace, Name: g.SecretName})
+	return err == nil && secret.Labels[v1alpha1.LabelOwnerUID] == string(g.UID)
 }
 
 // OwnedBy returns the Secrets that are kept for the object of a UID.

@@ -29,6 +29,7 @@ import (
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
 	"github.com/imagepullsecrets/operator/internal/metrics"
+	"github.com/imagepullsecrets/operator/internal/scope"
 	"github.com/imagepullsecrets/operator/providers"
 	"github.com/imagepullsecrets/operator/providers/registry"
 )
@@ -39,8 +40,10 @@ type Config struct {
 	Namespace string
 	// TargetNames are the only names of Secrets that are kept; empty for any.
 	TargetNames []string
-	// PodSelectors allows namespaces to be selected by their Pods.
+	// PodSelectors allows namespaces to be selected by their Pods, and for
+	// PodGrace after the last of these has left.
 	PodSelectors bool
+	PodGrace     time.Duration
 	// ResyncInterval is how often everything is looked at without a cause.
 	ResyncInterval time.Duration
 	// TargetWorkers is how many Secrets are written at a time.
@@ -88,14 +91,20 @@ func Add(mgr manager.Manager, config Config) error {
 	accounts := kube.NewServiceAccountWatches(core, func(ref types.NamespacedName) { objects.AccountChanged(ref) })
 	leases := newLeases(mgr, core, config, measured, func(key string) { objects.LeaseChanged(key) })
 	writer := kube.NewTargets(core, mgr.GetAPIReader())
-	targets := target.New(target.Deps{
-		Book: book, Board: board, Cache: mgr.GetCache(), Secrets: secrets, Writer: writer,
+	var targets *target.Controller // woken by what it depends on itself
+	selections := scope.New(scope.Deps{
+		Book: book, Namespaces: mgr.GetCache(), Stands: secrets.Stands,
 		NewPods: func() (cache.Cache, error) { return newPodCache(mgr) },
+		Changed: func(change scope.Change) { targets.SelectionChanged(change) },
+		Grace:   config.PodGrace, Clock: clock.RealClock{},
+	})
+	targets = target.New(target.Deps{
+		Book: book, Board: board, Scope: selections, Secrets: secrets, Writer: writer,
 		Metrics: measured, Clock: clock.RealClock{},
 	})
 	objects = imagepullsecret.New(imagepullsecret.Deps{
 		Client: mgr.GetClient(), Book: book, Board: board, Secrets: sources, Accounts: accounts, Leases: leases,
-		Targets: targets, Owned: secrets, Written: writer,
+		Targets: targets, Scope: selections, Owned: secrets, Written: writer,
 		Interpret: registry.New(registry.Options{Ambient: config.Ambient}).Source,
 		Recorder:  mgr.GetEventRecorder(v1alpha1.FieldManager), Metrics: measured, Clock: clock.RealClock{},
 		Config: config.objects(),
@@ -105,7 +114,7 @@ func Add(mgr manager.Manager, config Config) error {
 	return errors.Join(
 		mgr.Add(sources), mgr.Add(accounts), mgr.Add(leases),
 		addObjects(mgr, objects, watchdog),
-		addTargets(mgr, targets, secrets.each(), config.TargetWorkers, watchdog),
+		addTargets(mgr, targets, selections, secrets.each(), config.TargetWorkers, watchdog),
 		mgr.AddHealthzCheck("workers", watchdog.check),
 		mgr.AddReadyzCheck("caches", inSync(append(secrets.each(), mgr.GetCache()))),
 	)
@@ -140,11 +149,11 @@ func respecified(e event.UpdateEvent) bool {
 }
 
 // addTargets runs the controller of single Secrets.
-func addTargets(mgr manager.Manager, targets *target.Controller, secrets []cache.Cache, workers int, watchdog *watchdog) error {
+func addTargets(mgr manager.Manager, targets *target.Controller, selections *scope.Scope, secrets []cache.Cache, workers int, watchdog *watchdog) error {
 	build := ctrl.NewControllerManagedBy(mgr).
 		Named("target").
 		WatchesRawSource(source.Func(targets.Start)).
-		WatchesMetadata(kube.NamespaceMetadata(), targets.NamespaceEvents()).
+		WatchesMetadata(kube.NamespaceMetadata(), selections.NamespaceEvents()).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, longestRetry),

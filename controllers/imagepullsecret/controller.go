@@ -45,9 +45,13 @@ type Leases interface {
 	Retry(key string)
 }
 
-// Targets carries grants out; target.Controller says what each method does.
+// Targets carries grants out; target.Controller says what the method does.
 type Targets interface {
 	Enqueue(keys ...types.NamespacedName)
+}
+
+// Scope knows what grants select; scope.Scope says what each method does.
+type Scope interface {
 	Selected(ctx context.Context, g *grant.Grant) ([]string, error)
 	WatchPods(ctx context.Context, grant string, wanted bool) error
 }
@@ -74,6 +78,7 @@ type Deps struct {
 	Accounts Watches[*corev1.ServiceAccount]
 	Leases   Leases
 	Targets  Targets
+	Scope    Scope
 	Owned    OwnedSecrets
 	Written  WrittenLogins
 	// Interpret tells what a source amounts to, given the Secret and the
@@ -184,7 +189,7 @@ func (c *Controller) forget(ctx context.Context, name string) error {
 		return nil
 	}
 	c.Targets.Enqueue(keys(namespaces, ended.SecretName)...)
-	return c.Targets.WatchPods(ctx, name, false)
+	return c.Scope.WatchPods(ctx, name, false)
 }
 
 // suspend leaves everything as it is.
@@ -366,7 +371,7 @@ func (c *Controller) watchPods(ctx context.Context, object *v1alpha1.ImagePullSe
 	if wanted && !c.Config.PodSelectors {
 		return "spec.target.namespacesWithPods is not evaluated: this operator runs with --pod-selectors=false (chart: podSelectors.enabled)"
 	}
-	if err := c.Targets.WatchPods(ctx, object.Name, wanted); err != nil {
+	if err := c.Scope.WatchPods(ctx, object.Name, wanted); err != nil {
 		return fmt.Sprintf("spec.target.namespacesWithPods is not evaluated: %v", err)
 	}
 	return ""
@@ -380,7 +385,7 @@ func (c *Controller) fanOut(ctx context.Context, object *v1alpha1.ImagePullSecre
 	if c.memory.isOut(g.Name, state, now.Add(-c.Config.ResyncInterval)) {
 		return nil
 	}
-	selected, err := c.Targets.Selected(ctx, g)
+	selected, err := c.Scope.Selected(ctx, g)
 	if err != nil {
 		return err
 	}

@@ -16,8 +16,6 @@ import (
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -25,6 +23,7 @@ import (
 	"github.com/imagepullsecrets/operator/internal/kube"
 	"github.com/imagepullsecrets/operator/internal/metrics"
 	"github.com/imagepullsecrets/operator/internal/rights"
+	"github.com/imagepullsecrets/operator/internal/scope"
 )
 
 // revisit is when a Secret is looked at again that could not be written for a
@@ -51,11 +50,8 @@ type Deps struct {
 	// Book and Board are shared with those who make grants.
 	Book  *grant.Book
 	Board *grant.Board
-	// Cache holds metadata of Namespaces.
-	Cache client.Reader
-	// NewPods makes a cache for metadata of Pods, which is started when it is
-	// needed.
-	NewPods func() (cache.Cache, error)
+	// Scope tells which namespaces grants select.
+	Scope   *scope.Scope
 	Secrets SecretReader
 	Writer  Writer
 	Metrics *metrics.Metrics
@@ -67,7 +63,6 @@ type Controller struct {
 	Deps
 
 	queue    kube.Queue
-	podWatch podWatch
 	arrivals arrivals
 	written  writeLog
 }
@@ -107,13 +102,11 @@ func after(p plan, outcome grant.Outcome) ctrl.Result {
 // observe reads what a plan depends on, from caches only.
 func (c *Controller) observe(ctx context.Context, key types.NamespacedName) (observation, error) {
 	o := observation{Key: key}
-	namespace := kube.NamespaceMetadata()
-	switch err := c.Cache.Get(ctx, types.NamespacedName{Name: key.Namespace}, namespace); {
-	case err == nil:
-		o.NamespaceActive = namespace.DeletionTimestamp.IsZero()
-	case !apierrors.IsNotFound(err):
+	namespace, err := c.Scope.Namespace(ctx, key.Namespace)
+	if err != nil {
 		return o, err
 	}
+	o.NamespaceActive = namespace != nil
 	secret, err := c.Secrets.Get(ctx, key)
 	switch {
 	case err == nil:
@@ -124,7 +117,7 @@ func (c *Controller) observe(ctx context.Context, key types.NamespacedName) (obs
 		return o, err
 	}
 	if o.NamespaceActive {
-		o.Claims, err = c.claims(key, namespace, o.Keeper)
+		o.Claims, err = c.claims(ctx, key, namespace, o.Keeper)
 	}
 	return o, err
 }
@@ -145,10 +138,10 @@ func (c *Controller) keeper(secret existing) *grant.Grant {
 
 // claims returns the grants that want the Secret, the winner first. A keeper
 // that can't follow its selectors keeps what it has.
-func (c *Controller) claims(key types.NamespacedName, namespace *metav1.PartialObjectMetadata, keeper *grant.Grant) ([]*grant.Grant, error) {
+func (c *Controller) claims(ctx context.Context, key types.NamespacedName, namespace *metav1.PartialObjectMetadata, keeper *grant.Grant) ([]*grant.Grant, error) {
 	var claims []*grant.Grant
 	for _, g := range c.Book.ForSecret(key.Name) {
-		selected, err := c.selects(g, namespace)
+		selected, err := c.Scope.Selects(ctx, g, namespace)
 		if err != nil {
 			return nil, err
 		}

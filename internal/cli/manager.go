@@ -49,6 +49,7 @@ type managerOptions struct {
 
 	targetNames   []string
 	podSelectors  bool
+	podGrace      time.Duration
 	resync        seconds
 	targetWorkers int
 
@@ -82,6 +83,8 @@ func (o *managerOptions) bindFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.targetNames, "target-secret-names", nil,
 		"the only names of Secrets that are kept; rights on these names are then enough (default: any name)")
 	flags.BoolVar(&o.podSelectors, "pod-selectors", true, "allow ImagePullSecrets to select namespaces by their Pods")
+	flags.DurationVar(&o.podGrace, "pod-selector-grace", 10*time.Minute,
+		"how long a namespace stays selected after the last of the Pods that select it has left or finished")
 	flags.Var(&o.resync, "resync-interval", "how often everything is looked at without a cause: a duration, or a number of seconds")
 	flags.IntVar(&o.targetWorkers, "target-workers", 16, "how many Secrets are written at a time")
 	flags.Float64Var(&o.schedule.Fraction, "renewal-fraction", o.schedule.Fraction,
@@ -125,6 +128,9 @@ func (o *managerOptions) validate() error {
 	}
 	if time.Duration(o.resync) < shortestResync {
 		errs = append(errs, fmt.Errorf("--resync-interval must be at least %s, not %s", shortestResync, &o.resync))
+	}
+	if o.podGrace < 0 {
+		errs = append(errs, fmt.Errorf("--pod-selector-grace must not be negative, as %s is", o.podGrace))
 	}
 	errs = append(errs, o.validateCredentials()...)
 	if o.namespace == "" {
@@ -212,7 +218,7 @@ func (o *managerOptions) newManager(restConfig *rest.Config) (manager.Manager, e
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
 	return mgr, controllers.Add(mgr, controllers.Config{
-		Namespace: o.namespace, TargetNames: o.targetNames, PodSelectors: o.podSelectors,
+		Namespace: o.namespace, TargetNames: o.targetNames, PodSelectors: o.podSelectors, PodGrace: o.podGrace,
 		ResyncInterval: time.Duration(o.resync), TargetWorkers: o.targetWorkers,
 		Schedule: o.schedule, Ambient: o.ambient,
 	})

@@ -106,6 +106,14 @@ func TestNamespacesAreSelectedByTheirPods(t *testing.T) {
 	remove(t, labelled)
 	remove(t, annotated)
 	expectNoSecret(t, workload, "pull")
+
+	finished := pod(t, workload, metav1.ObjectMeta{Labels: map[string]string{label: "yes"}})
+	expectSecret(t, workload, "pull", registry)
+	finished.Status.Phase = corev1.PodSucceeded
+	if err := shared.api.Status().Update(t.Context(), finished); err != nil {
+		t.Fatal(err)
+	}
+	expectNoSecret(t, workload, "pull")
 }
 
 // pod makes a Pod that no node will run.

@@ -1,4 +1,4 @@
-package target
+package scope
 
 import (
 	"context"
@@ -10,13 +10,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
 	"github.com/imagepullsecrets/operator/internal/rights"
-	"github.com/imagepullsecrets/operator/internal/selector"
 )
 
 type deletedUnseen = toolscache.DeletedFinalStateUnknown
@@ -24,57 +22,29 @@ type deletedUnseen = toolscache.DeletedFinalStateUnknown
 // podSyncDeadline bounds the wait for the first list of Pods.
 const podSyncDeadline = 15 * time.Second
 
-// Selected returns the namespaces that a grant selects now, those that are
-// terminating left out. Pods must be watched if the grant has rules for them.
-func (c *Controller) Selected(ctx context.Context, g *grant.Grant) ([]string, error) {
-	namespaces := &metav1.PartialObjectMetadataList{}
-	namespaces.SetGroupVersionKind(kube.ListKind(kube.NamespaceMetadata()))
-	// The list is only looked at, so copies would be waste.
-	if err := c.Cache.List(ctx, namespaces, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing namespaces: %w", err)
-	}
-	var selected []string
-	for i := range namespaces.Items {
-		namespace := &namespaces.Items[i]
-		if !namespace.DeletionTimestamp.IsZero() {
-			continue
-		}
-		yes, err := c.selects(g, namespace)
-		if err != nil {
-			return nil, err
-		}
-		if yes {
-			selected = append(selected, namespace.Name)
-		}
-	}
-	return selected, nil
-}
-
-// selects tells whether a grant selects a namespace, by its Pods if need be.
-func (c *Controller) selects(g *grant.Grant, namespace *metav1.PartialObjectMetadata) (bool, error) {
-	switch g.Selection.Namespace(namespaceOf(namespace)) {
-	case selector.ByRule:
-		return true, nil
-	case selector.NeedsPod:
-		return c.podSelected(g.Selection, namespace.Name)
-	default:
-		return false, nil
-	}
-}
-
-// podSelected tells whether a namespace holds a Pod that a selection matches.
-func (c *Controller) podSelected(selection selector.Selection, namespace string) (bool, error) {
-	pods, err := c.podWatch.in(namespace)
+// selectedByPod tells whether a namespace holds a Pod that a grant matches, or
+// did so until a short time ago.
+func (s *Scope) selectedByPod(ctx context.Context, g *grant.Grant, namespace string) (bool, error) {
+	pods, err := s.pods.in(namespace)
 	if err != nil {
 		return false, err
 	}
+	here := place{grant: g.Name, namespace: namespace}
 	for _, object := range pods {
-		pod, ok := object.(*metav1.PartialObjectMetadata)
-		if ok && selection.Pod(pod.Labels, pod.Annotations) {
+		if pod, ok := object.(*metav1.PartialObjectMetadata); ok && matches(g, pod) {
+			s.lingering.end(here)
 			return true, nil
 		}
 	}
-	return false, nil
+	if !s.Stands(ctx, g, namespace) {
+		s.lingering.end(here)
+		return false, nil
+	}
+	return s.lingering.left(here, s.Grace, s.Clock, func() {
+		if g := s.Book.Get(here.grant); g != nil {
+			s.Changed(Change{Namespace: namespace, Grant: g})
+		}
+	}), nil
 }
 
 // podWatch is the state of the watch on Pods.
@@ -136,30 +106,33 @@ func (w *podWatch) in(namespace string) ([]any, error) {
 // WatchPods notes whether a grant needs Pods to be watched; they are only while
 // one does, for there are many. When it returns nil with wanted set, all Pods
 // are known.
-func (c *Controller) WatchPods(ctx context.Context, grant string, wanted bool) error {
-	if !c.podWatch.want(grant, wanted) {
+func (s *Scope) WatchPods(ctx context.Context, grant string, wanted bool) error {
+	if !wanted {
+		s.lingering.endGrant(grant)
+	}
+	if !s.pods.want(grant, wanted) {
 		return nil
 	}
-	c.podWatch.starting.Lock()
-	defer c.podWatch.starting.Unlock()
-	if !c.podWatch.want(grant, true) {
+	s.pods.starting.Lock()
+	defer s.pods.starting.Unlock()
+	if !s.pods.want(grant, true) {
 		return nil // someone else started it meanwhile
 	}
 	// The watch outlives this call.
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	index, err := c.startPods(ctx, life)
+	index, err := s.startPods(ctx, life)
 	if err != nil {
 		stop()
 		return fmt.Errorf("watching Pods: %w; the operator needs the rule %s", err, rights.ForPods)
 	}
-	c.podWatch.started(index, stop)
+	s.pods.started(index, stop)
 	return nil
 }
 
 // startPods starts a watch on Pods that lasts as long as life, and returns once
 // all of them are known or ctx or the deadline ends.
-func (c *Controller) startPods(ctx, life context.Context) (toolscache.Indexer, error) {
-	pods, err := c.NewPods()
+func (s *Scope) startPods(ctx, life context.Context) (toolscache.Indexer, error) {
+	pods, err := s.NewPods()
 	if err != nil {
 		return nil, err
 	}
@@ -182,6 +155,61 @@ func (c *Controller) startPods(ctx, life context.Context) (toolscache.Indexer, e
 	if !ok {
 		return nil, fmt.Errorf("the informer is a %T, which has no index", informer)
 	}
-	_, err = informer.AddEventHandler(podEvents{c})
+	_, err = informer.AddEventHandler(podEvents{s})
 	return known.GetIndexer(), err
+}
+
+// podEvents turns what happens to Pods into changes; it is a handler of
+// client-go, since Pods are watched only while a grant has rules for them.
+type podEvents struct{ *Scope }
+
+// OnAdd brings namespaces that a Pod makes selected.
+func (p podEvents) OnAdd(object any, isInInitialList bool) {
+	pod, ok := object.(*metav1.PartialObjectMetadata)
+	if !ok || isInInitialList {
+		return
+	}
+	p.tell(pod.Namespace, func(g *grant.Grant) bool {
+		if !matches(g, pod) {
+			return false
+		}
+		p.lingering.end(place{grant: g.Name, namespace: pod.Namespace})
+		return !p.Stands(context.Background(), g, pod.Namespace)
+	})
+}
+
+// OnUpdate brings namespaces for which a Pod's new labels and annotations make
+// a difference.
+func (p podEvents) OnUpdate(before, after any) {
+	oldPod, ok := before.(*metav1.PartialObjectMetadata)
+	newPod, ok2 := after.(*metav1.PartialObjectMetadata)
+	if !ok || !ok2 {
+		return
+	}
+	p.tell(newPod.Namespace, func(g *grant.Grant) bool { return matches(g, oldPod) != matches(g, newPod) })
+}
+
+// OnDelete brings namespaces whose last matching Pod this may have been.
+func (p podEvents) OnDelete(object any) {
+	if tombstone, ok := object.(deletedUnseen); ok {
+		object = tombstone.Obj
+	}
+	pod, ok := object.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return
+	}
+	p.tell(pod.Namespace, func(g *grant.Grant) bool { return matches(g, pod) })
+}
+
+// tell tells of a namespace for each grant that is concerned.
+func (p podEvents) tell(namespace string, concerned func(*grant.Grant) bool) {
+	for _, g := range p.Book.All() {
+		if concerned(g) {
+			p.Changed(Change{Namespace: namespace, Grant: g})
+		}
+	}
+}
+
+func matches(g *grant.Grant, pod *metav1.PartialObjectMetadata) bool {
+	return g.Selection.Pod(pod.Labels, pod.Annotations)
 }
