@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/controllers/imagepullsecret"
+	"github.com/imagepullsecrets/operator/controllers/order"
 	"github.com/imagepullsecrets/operator/controllers/target"
 	"github.com/imagepullsecrets/operator/internal/credentials"
 	"github.com/imagepullsecrets/operator/internal/grant"
@@ -55,14 +55,14 @@ type Config struct {
 	Ambient []string
 }
 
-// objects is what the controller of ImagePullSecrets needs of it.
-func (c Config) objects() imagepullsecret.Config {
-	return imagepullsecret.Config{TargetNames: c.TargetNames, PodSelectors: c.PodSelectors, ResyncInterval: c.ResyncInterval}
+// orders is what the controller of orders needs of it.
+func (c Config) orders() order.Config {
+	return order.Config{TargetNames: c.TargetNames, PodSelectors: c.PodSelectors, ResyncInterval: c.ResyncInterval}
 }
 
-// objectWorkers is how many ImagePullSecrets are looked at at a time. Nothing
+// orderWorkers is how many orders are looked at at a time. Nothing
 // there waits for a network, except for the API server's answer to a status.
-const objectWorkers = 4
+const orderWorkers = 4
 
 // Retries of a Secret that could not be written.
 const (
@@ -83,13 +83,13 @@ func Add(mgr manager.Manager, config Config) error {
 		return fmt.Errorf("making caches for target Secrets: %w", err)
 	}
 
-	var objects *imagepullsecret.Controller // woken by what it depends on itself
+	var orders *order.Controller // woken by what it depends on itself
 	measured := metrics.New(ctrlmetrics.Registry)
 	book := &grant.Book{}
-	board := grant.NewBoard(func(name string) { objects.OutcomeChanged(name) })
-	sources := kube.NewSecretWatches(core, func(ref types.NamespacedName) { objects.SecretChanged(ref) })
-	accounts := kube.NewServiceAccountWatches(core, func(ref types.NamespacedName) { objects.AccountChanged(ref) })
-	leases := newLeases(mgr, core, config, measured, func(key string) { objects.LeaseChanged(key) })
+	board := grant.NewBoard(func(name string) { orders.OutcomeChanged(name) })
+	sources := kube.NewSecretWatches(core, func(ref types.NamespacedName) { orders.SecretChanged(ref) })
+	accounts := kube.NewServiceAccountWatches(core, func(ref types.NamespacedName) { orders.AccountChanged(ref) })
+	leases := newLeases(mgr, core, config, measured, func(key string) { orders.LeaseChanged(key) })
 	writer := kube.NewTargets(core, mgr.GetAPIReader())
 	var targets *target.Controller // woken by what it depends on itself
 	selections := scope.New(scope.Deps{
@@ -102,18 +102,19 @@ func Add(mgr manager.Manager, config Config) error {
 		Book: book, Board: board, Scope: selections, Secrets: secrets, Writer: writer,
 		Metrics: measured, Clock: clock.RealClock{},
 	})
-	objects = imagepullsecret.New(imagepullsecret.Deps{
-		Client: mgr.GetClient(), Book: book, Board: board, Secrets: sources, Accounts: accounts, Leases: leases,
+	orders = order.New(order.Deps{
+		Doors: []order.Door{imagepullsecret.New(mgr.GetClient(), mgr.GetEventRecorder(v1alpha1.FieldManager))},
+		Book:  book, Board: board, Secrets: sources, Accounts: accounts, Leases: leases,
 		Targets: targets, Scope: selections, Owned: secrets, Written: writer,
 		Interpret: registry.New(registry.Options{Ambient: config.Ambient}).Source,
-		Recorder:  mgr.GetEventRecorder(v1alpha1.FieldManager), Metrics: measured, Clock: clock.RealClock{},
-		Config: config.objects(),
+		Metrics:   measured, Clock: clock.RealClock{},
+		Config: config.orders(),
 	})
 
 	watchdog := newWatchdog(clock.RealClock{})
 	return errors.Join(
 		mgr.Add(sources), mgr.Add(accounts), mgr.Add(leases),
-		addObjects(mgr, objects, watchdog),
+		addOrders(mgr, orders, watchdog),
 		addTargets(mgr, targets, selections, secrets.each(), config.TargetWorkers, watchdog),
 		mgr.AddHealthzCheck("workers", watchdog.check),
 		mgr.AddReadyzCheck("caches", inSync(append(secrets.each(), mgr.GetCache()))),
@@ -132,20 +133,14 @@ func newLeases(mgr manager.Manager, core corev1client.CoreV1Interface, config Co
 	})
 }
 
-// addObjects runs the controller of ImagePullSecrets.
-func addObjects(mgr manager.Manager, objects *imagepullsecret.Controller, watchdog *watchdog) error {
+// addOrders runs the controller of orders.
+func addOrders(mgr manager.Manager, orders *order.Controller, watchdog *watchdog) error {
 	return ctrl.NewControllerManagedBy(mgr).
-		Named("imagepullsecret").
-		For(&v1alpha1.ImagePullSecret{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: respecified})).
-		WatchesRawSource(source.Func(objects.Start)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: objectWorkers}).
-		Complete(watchdog.watch(objects))
-}
-
-// respecified tells whether an object has another spec now, or is another
-// object of the same name; what only its status tells is our own doing.
-func respecified(e event.UpdateEvent) bool {
-	return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() || e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration()
+		Named("order").
+		For(&v1alpha1.ImagePullSecret{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: imagepullsecret.Respecified})).
+		WatchesRawSource(source.Func(orders.Start)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: orderWorkers}).
+		Complete(watchdog.watch(orders))
 }
 
 // addTargets runs the controller of single Secrets.

@@ -140,7 +140,7 @@ func (c *Controller) keeper(secret existing) *grant.Grant {
 // that can't follow its selectors keeps what it has.
 func (c *Controller) claims(ctx context.Context, key types.NamespacedName, namespace *metav1.PartialObjectMetadata, keeper *grant.Grant) ([]*grant.Grant, error) {
 	var claims []*grant.Grant
-	for _, g := range c.Book.ForSecret(key.Name) {
+	for _, g := range c.Book.ForSecret(key) {
 		selected, err := c.Scope.Selects(ctx, g, namespace)
 		if err != nil {
 			return nil, err
@@ -238,7 +238,7 @@ func (c *Controller) report(key types.NamespacedName, claims []*grant.Grant, p p
 	for i, g := range claims {
 		claiming[g.Name] = true
 		if i > 0 {
-			c.Board.Record(g.Name, key.Namespace, providedByOther(key, claims[0]))
+			c.Board.Record(g.Name, key.Namespace, providedByOther(key, claims[0], g))
 			continue
 		}
 		// An attempt that was put off does not make a Secret go away.
@@ -246,7 +246,7 @@ func (c *Controller) report(key types.NamespacedName, claims []*grant.Grant, p p
 			c.Board.Record(g.Name, key.Namespace, outcome)
 		}
 	}
-	for _, g := range c.Book.ForSecret(key.Name) {
+	for _, g := range c.Book.ForSecret(key) {
 		if !claiming[g.Name] {
 			c.Board.Forget(g.Name, key.Namespace)
 		}

@@ -107,9 +107,9 @@ func decide(o observation) plan {
 func decideUnclaimed(o observation) plan {
 	switch {
 	case !o.Secret.ours():
-		return plan{Action: leave, Why: "no ImagePullSecret selects the namespace"}
+		return plan{Action: leave, Why: "nobody asks for it"}
 	case o.Keeper == nil:
-		return plan{Action: leave, Why: "its ImagePullSecret is gone; the garbage collector removes what is to go"}
+		return plan{Action: leave, Why: "who asked for it is gone; the garbage collector removes what is to go"}
 	case o.Keeper.Suspended:
 		return plan{Action: leave, Grant: o.Keeper, Why: "suspended"}
 	case o.Keeper.Unsure:
@@ -117,7 +117,7 @@ func decideUnclaimed(o observation) plan {
 	case o.Keeper.DeletionPolicy == v1alpha1.DeletionRetain:
 		return plan{Action: leave, Grant: o.Keeper, Why: "deletionPolicy is Retain"}
 	default:
-		return plan{Action: remove, Grant: o.Keeper, Why: "its ImagePullSecret does not select the namespace any more"}
+		return plan{Action: remove, Grant: o.Keeper, Why: "who asked for it does not any more"}
 	}
 }
 
@@ -197,10 +197,14 @@ func resolve(key types.NamespacedName, policy v1alpha1.ConflictPolicy, secret ex
 }
 
 // providedByOther is the outcome of a grant that does not win a Secret.
-func providedByOther(key types.NamespacedName, winner *grant.Grant) grant.Outcome {
+func providedByOther(key types.NamespacedName, winner, loser *grant.Grant) grant.Outcome {
+	why := "which is older"
+	if winner.Namespace != loser.Namespace {
+		why = "which is for the whole cluster"
+	}
 	return grant.Outcome{
 		State: grant.Failing, Reason: v1alpha1.ReasonProvidedByOther,
-		Message: fmt.Sprintf("Secret %s is kept for ImagePullSecret %q, which is older: "+
-			"give this one another spec.target.secret.name or let it select other namespaces", key, winner.Name),
+		Message: fmt.Sprintf("Secret %s is kept for %s, %s: "+
+			"give this one another spec.target.secret.name or let it select other namespaces", key, winner.Asker, why),
 	}
 }

@@ -19,6 +19,7 @@ var key = types.NamespacedName{Namespace: "team-a", Name: "pull"}
 func newGrant(changes ...func(*grant.Grant)) *grant.Grant {
 	g := &grant.Grant{
 		Name: "corp", UID: "uid-1", CreatedAt: metav1.NewTime(time.Unix(1, 0)), SecretName: "pull",
+		Owner:          &metav1.OwnerReference{APIVersion: "images.banzaicloud.io/v1alpha1", Kind: "ImagePullSecret", Name: "corp", UID: "uid-1"},
 		Labels:         map[string]string{"team": "a"},
 		Annotations:    map[string]string{"note": "n"},
 		ConflictPolicy: v1alpha1.ConflictFail,

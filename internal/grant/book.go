@@ -12,7 +12,9 @@ import (
 type Book struct {
 	mu       sync.RWMutex
 	byName   map[string]*Grant
-	bySecret map[string][]*Grant // in order of precedence
+	bySecret map[types.NamespacedName][]*Grant // in order of precedence
+	byUID    map[types.UID][]*Grant
+	byReach  map[string][]*Grant // by Grant.Namespace
 }
 
 // Put puts g in force, in place of an earlier grant of the same name. The
@@ -22,13 +24,20 @@ func (b *Book) Put(g *Grant) {
 	defer b.mu.Unlock()
 	b.remove(g.Name)
 	if b.byName == nil {
-		b.byName, b.bySecret = map[string]*Grant{}, map[string][]*Grant{}
+		b.byName, b.bySecret = map[string]*Grant{}, map[types.NamespacedName][]*Grant{}
+		b.byUID, b.byReach = map[types.UID][]*Grant{}, map[string][]*Grant{}
 	}
 	b.byName[g.Name] = g
-	// A new slice, so that readers of the old one are not disturbed.
-	claimants := append(slices.Clone(b.bySecret[g.SecretName]), g)
-	slices.SortFunc(claimants, precedence)
-	b.bySecret[g.SecretName] = claimants
+	add(b.bySecret, secretOf(g), g)
+	slices.SortFunc(b.bySecret[secretOf(g)], precedence)
+	add(b.byUID, g.UID, g)
+	add(b.byReach, g.Namespace, g)
+}
+
+// secretOf is where a grant's Secrets are found in the Book: those of a
+// cluster-wide grant are in no namespace.
+func secretOf(g *Grant) types.NamespacedName {
+	return types.NamespacedName{Namespace: g.Namespace, Name: g.SecretName}
 }
 
 // Remove takes a grant out of force; an unknown name is ignored.
@@ -44,12 +53,24 @@ func (b *Book) remove(name string) {
 		return
 	}
 	delete(b.byName, name)
-	rest := slices.DeleteFunc(slices.Clone(b.bySecret[g.SecretName]), func(other *Grant) bool { return other == g })
+	drop(b.bySecret, secretOf(g), g)
+	drop(b.byUID, g.UID, g)
+	drop(b.byReach, g.Namespace, g)
+}
+
+// add and drop make new slices, so that readers of the old ones are not
+// disturbed.
+func add[K comparable](index map[K][]*Grant, key K, g *Grant) {
+	index[key] = append(slices.Clip(slices.Clone(index[key])), g)
+}
+
+func drop[K comparable](index map[K][]*Grant, key K, g *Grant) {
+	rest := slices.DeleteFunc(slices.Clone(index[key]), func(other *Grant) bool { return other == g })
 	if len(rest) == 0 {
-		delete(b.bySecret, g.SecretName)
+		delete(index, key)
 		return
 	}
-	b.bySecret[g.SecretName] = rest
+	index[key] = rest
 }
 
 // Get returns the grant of a name, or nil.
@@ -59,33 +80,37 @@ func (b *Book) Get(name string) *Grant {
 	return b.byName[name]
 }
 
-// ForSecret returns the grants that ask for Secrets of a name, those that win
-// first. The caller must not change the slice.
-func (b *Book) ForSecret(secretName string) []*Grant {
+// ForSecret returns the grants that ask for the Secret of a namespace and name,
+// if they select the namespace, those that win first: cluster-wide ones go
+// before those of the namespace itself, which tenants write. The caller must
+// not change the slice.
+func (b *Book) ForSecret(key types.NamespacedName) []*Grant {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return b.bySecret[secretName]
+	everywhere, here := b.bySecret[types.NamespacedName{Name: key.Name}], b.bySecret[key]
+	switch {
+	case len(here) == 0:
+		return everywhere
+	case len(everywhere) == 0:
+		return here
+	default:
+		return slices.Concat(everywhere, here)
+	}
 }
 
-// ByUID returns the grant whose object has a UID, or nil.
+// ByUID returns a grant of the object that has a UID, or nil.
 func (b *Book) ByUID(uid types.UID) *Grant {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	for _, g := range b.byName {
-		if g.UID == uid {
-			return g
-		}
+	if grants := b.byUID[uid]; len(grants) > 0 {
+		return grants[0]
 	}
 	return nil
 }
 
-// All returns every grant in force, in no order.
-func (b *Book) All() []*Grant {
+// Reaching returns every grant that may select a namespace, in no order.
+func (b *Book) Reaching(namespace string) []*Grant {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	all := make([]*Grant, 0, len(b.byName))
-	for _, g := range b.byName {
-		all = append(all, g)
-	}
-	return all
+	return slices.Concat(b.byReach[""], b.byReach[namespace])
 }

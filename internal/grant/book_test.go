@@ -12,6 +12,11 @@ func at(name string, second int64, secret string) *Grant {
 	return &Grant{Name: name, UID: types.UID("uid-" + name), CreatedAt: metav1.NewTime(time.Unix(second, 0)), SecretName: secret}
 }
 
+// called is the key of a Secret in the namespace ns.
+func called(name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: "ns", Name: name}
+}
+
 func names(grants []*Grant) (names string) {
 	for _, g := range grants {
 		names += g.Name
@@ -24,7 +29,7 @@ func TestBookOrdersClaimantsByAgeThenName(t *testing.T) {
 	for _, g := range []*Grant{at("c", 2, "s"), at("b", 1, "s"), at("a", 2, "s"), at("z", 0, "other")} {
 		b.Put(g)
 	}
-	if got := names(b.ForSecret("s")); got != "bac" {
+	if got := names(b.ForSecret(called("s"))); got != "bac" {
 		t.Errorf("order is %q, want bac: the oldest, then by name", got)
 	}
 }
@@ -32,9 +37,9 @@ func TestBookOrdersClaimantsByAgeThenName(t *testing.T) {
 func TestBookFollowsAGrantThatChangesItsSecret(t *testing.T) {
 	var b Book
 	b.Put(at("a", 1, "old"))
-	readers := b.ForSecret("old")
+	readers := b.ForSecret(called("old"))
 	b.Put(at("a", 1, "new"))
-	if names(b.ForSecret("old")) != "" || names(b.ForSecret("new")) != "a" || len(b.All()) != 1 {
+	if names(b.ForSecret(called("old"))) != "" || names(b.ForSecret(called("new"))) != "a" || len(b.Reaching("ns")) != 1 {
 		t.Error("the grant is not just where its new Secret is")
 	}
 	if names(readers) != "a" {
@@ -45,7 +50,42 @@ func TestBookFollowsAGrantThatChangesItsSecret(t *testing.T) {
 	}
 	b.Remove("a")
 	b.Remove("a")
-	if b.Get("a") != nil || names(b.ForSecret("new")) != "" {
+	if b.Get("a") != nil || names(b.ForSecret(called("new"))) != "" {
 		t.Error("a removed grant is still there")
+	}
+}
+
+func TestBookPutsClusterWideGrantsBeforeThoseOfANamespace(t *testing.T) {
+	var b Book
+	here, elsewhere := at("h", 0, "s"), at("e", 0, "s")
+	here.Namespace, elsewhere.Namespace = "ns", "other"
+	for _, g := range []*Grant{here, elsewhere, at("c", 2, "s")} {
+		b.Put(g)
+	}
+	if got := names(b.ForSecret(called("s"))); got != "ch" {
+		t.Errorf("order is %q, want ch: another namespace's grant has no say", got)
+	}
+	if got := names(b.Reaching("ns")); got != "ch" {
+		t.Errorf("%q reach the namespace, want ch", got)
+	}
+	b.Remove("c")
+	if got := names(b.ForSecret(called("s"))); got != "h" {
+		t.Errorf("order is %q, want h", got)
+	}
+}
+
+func TestBookFindsAnyGrantOfAnObject(t *testing.T) {
+	var b Book
+	first, second := at("a", 1, "s"), at("b", 1, "s-1")
+	second.UID = first.UID
+	b.Put(first)
+	b.Put(second)
+	b.Remove("a")
+	if g := b.ByUID(first.UID); g != second {
+		t.Errorf("found %v", g)
+	}
+	b.Remove("b")
+	if g := b.ByUID(first.UID); g != nil {
+		t.Errorf("found %v", g)
 	}
 }

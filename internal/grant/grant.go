@@ -18,11 +18,20 @@ import (
 // Grant says what is to stand where. It is an immutable value once it is in a
 // Book: a change makes another Grant of the same name.
 type Grant struct {
-	// Name and UID are those of the ImagePullSecret that asks.
+	// Name is the grant's own among all grants.
 	Name string
-	UID  types.UID
+	// Asker is what people call who asks, such as ImagePullSecret "corp".
+	Asker string
+	// UID labels the Secrets: it is that of the object on whose behalf they
+	// are kept.
+	UID types.UID
+	// Owner is the object that the Secrets go with; nil if none.
+	Owner *metav1.OwnerReference
 	// CreatedAt decides, with Name, between grants that want the same Secret.
 	CreatedAt metav1.Time
+	// Namespace is the only one that the grant selects, without any rule; ""
+	// if its Selection decides.
+	Namespace string
 	// Suspended: leave everything as it is.
 	Suspended bool
 	// Selection decides on namespaces.
@@ -65,14 +74,16 @@ func precedence(a, b *Grant) int {
 // OwnerReference is what makes the garbage collector remove g's Secrets after
 // g's object; nil if they are to outlive it.
 func (g *Grant) OwnerReference() *metav1ac.OwnerReferenceApplyConfiguration {
-	if g.DeletionPolicy == v1alpha1.DeletionRetain {
+	if g.Owner == nil || g.DeletionPolicy == v1alpha1.DeletionRetain {
 		return nil
 	}
-	return metav1ac.OwnerReference().
-		WithAPIVersion(v1alpha1.GroupVersion.String()).
-		WithKind(v1alpha1.Kind).
-		WithName(g.Name).
-		WithUID(g.UID)
+	reference := metav1ac.OwnerReference().
+		WithAPIVersion(g.Owner.APIVersion).
+		WithKind(g.Owner.Kind).
+		WithName(g.Owner.Name).
+		WithUID(g.Owner.UID)
+	reference.Controller = g.Owner.Controller
+	return reference
 }
 
 // Outcome is what became of a grant in one namespace.

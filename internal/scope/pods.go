@@ -203,7 +203,7 @@ func (p podEvents) OnDelete(object any) {
 
 // tell tells of a namespace for each grant that is concerned.
 func (p podEvents) tell(namespace string, concerned func(*grant.Grant) bool) {
-	for _, g := range p.Book.All() {
+	for _, g := range p.Book.Reaching(namespace) {
 		if concerned(g) {
 			p.Changed(Change{Namespace: namespace, Grant: g})
 		}

@@ -79,6 +79,13 @@ func (s *Scope) Namespace(ctx context.Context, name string) (*metav1.PartialObje
 // Selected returns the namespaces that a grant selects now, those that are
 // terminating left out. Pods must be watched if the grant has rules for them.
 func (s *Scope) Selected(ctx context.Context, g *grant.Grant) ([]string, error) {
+	if g.Namespace != "" {
+		namespace, err := s.Namespace(ctx, g.Namespace)
+		if namespace == nil {
+			return nil, err
+		}
+		return []string{g.Namespace}, nil
+	}
 	namespaces := &metav1.PartialObjectMetadataList{}
 	namespaces.SetGroupVersionKind(kube.ListKind(kube.NamespaceMetadata()))
 	// The list is only looked at, so copies would be waste.
@@ -105,7 +112,7 @@ func (s *Scope) Selected(ctx context.Context, g *grant.Grant) ([]string, error) 
 // Selects tells whether a grant selects a namespace, by its Pods if need be,
 // which must be watched then.
 func (s *Scope) Selects(ctx context.Context, g *grant.Grant, namespace *metav1.PartialObjectMetadata) (bool, error) {
-	switch g.Selection.Namespace(namespaceOf(namespace)) {
+	switch verdictOn(g, namespaceOf(namespace)) {
 	case selector.ByRule:
 		return true, nil
 	case selector.NeedsPod:
@@ -127,8 +134,8 @@ func (s *Scope) NamespaceEvents() handler.EventHandler {
 				return
 			}
 			namespace := namespaceOf(e.Object)
-			for _, g := range s.Book.All() {
-				switch g.Selection.Namespace(namespace) {
+			for _, g := range s.Book.Reaching(namespace.Name) {
+				switch verdictOn(g, namespace) {
 				case selector.ByRule:
 					s.Changed(Change{Namespace: namespace.Name, Grant: g, Arrived: true})
 				case selector.NeedsPod: // whose event may have come before this one
@@ -140,18 +147,30 @@ func (s *Scope) NamespaceEvents() handler.EventHandler {
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ queue) {
 			before, after := namespaceOf(e.ObjectOld), namespaceOf(e.ObjectNew)
 			ending := e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero()
-			for _, g := range s.Book.All() {
-				if ending || g.Selection.Namespace(before) != g.Selection.Namespace(after) {
+			for _, g := range s.Book.Reaching(after.Name) {
+				if ending || verdictOn(g, before) != verdictOn(g, after) {
 					s.Changed(Change{Namespace: after.Name, Grant: g})
 				}
 			}
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ queue) {
 			s.lingering.endNamespace(e.Object.GetName())
-			for _, g := range s.Book.All() {
+			for _, g := range s.Book.Reaching(e.Object.GetName()) {
 				s.Changed(Change{Namespace: e.Object.GetName(), Grant: g})
 			}
 		},
+	}
+}
+
+// verdictOn decides on a namespace without looking at its Pods.
+func verdictOn(g *grant.Grant, namespace selector.Namespace) selector.Verdict {
+	switch g.Namespace {
+	case "":
+		return g.Selection.Namespace(namespace)
+	case namespace.Name:
+		return selector.ByRule
+	default:
+		return selector.NotSelected
 	}
 }
 

@@ -1,4 +1,4 @@
-package imagepullsecret
+package order
 
 import (
 	"maps"
@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/internal/grant"
@@ -27,9 +26,6 @@ type remembered struct {
 	broughtOut  time.Time
 	settled     bool
 	generation  int64 // looked at last
-	// written is the object as the last write of its status left it, until the
-	// cache has it too.
-	written *v1alpha1.ImagePullSecret
 }
 
 // state is what a grant's Secrets depend on.
@@ -88,31 +84,6 @@ func (m *memory) respecified(object *v1alpha1.ImagePullSecret) bool {
 	is := object.Generation != r.generation && object.Generation != object.Status.ObservedGeneration
 	r.generation = object.Generation
 	return is
-}
-
-// wrote notes an object as the API server returned it from a write.
-func (m *memory) wrote(object *v1alpha1.ImagePullSecret) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.of(object.Name).written = object.DeepCopy()
-}
-
-// newest returns the later of an object that a cache holds and what was written
-// of it last. A status that is compared with one from before the last write is
-// held for written when it is not, or is patched in only some of its fields.
-func (m *memory) newest(cached *v1alpha1.ImagePullSecret) *v1alpha1.ImagePullSecret {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	r := m.objects[cached.Name]
-	if r == nil || r.written == nil {
-		return cached
-	}
-	order, err := resourceversion.CompareResourceVersion(cached.ResourceVersion, r.written.ResourceVersion)
-	if err != nil || order >= 0 || cached.UID != r.written.UID {
-		r.written = nil
-		return cached
-	}
-	return r.written.DeepCopy()
 }
 
 // use notes that an object uses a lease, before its exchange can end: whoever is

@@ -1,4 +1,4 @@
-package imagepullsecret
+package order
 
 import (
 	"reflect"

@@ -1,7 +1,8 @@
-// Package imagepullsecret turns ImagePullSecret objects into grants: it reads
-// their sources, obtains their credentials, tells the target controller what
-// to keep where, and says in their status what became of it.
-package imagepullsecret
+// Package order turns what people ask for into grants: it reads the sources,
+// obtains their credentials, tells those who carry grants out what to keep
+// where, and sums up what became of it. In which way people ask, and how they
+// are told, is a Door's business.
+package order
 
 import (
 	"context"
@@ -13,10 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
@@ -68,10 +67,10 @@ type WrittenLogins interface {
 
 // Deps are what the controller needs. All are required.
 type Deps struct {
-	// Client reads ImagePullSecrets from a cache and writes their status.
-	Client client.Client
-	Book   *grant.Book
-	Board  *grant.Board
+	// Doors are the ways in which orders come.
+	Doors []Door
+	Book  *grant.Book
+	Board *grant.Board
 	// Secrets are the source Secrets, Accounts the ServiceAccounts whose
 	// tokens are exchanged.
 	Secrets  Watches[*corev1.Secret]
@@ -85,7 +84,6 @@ type Deps struct {
 	// ServiceAccount that it names; the error says what is wrong with it and
 	// holds no secret.
 	Interpret func(v1alpha1.CredentialSource, *corev1.Secret, *corev1.ServiceAccount) (providers.Source, error)
-	Recorder  events.EventRecorder
 	Metrics   *metrics.Metrics
 	Clock     clock.PassiveClock
 	Config    Config
@@ -101,7 +99,7 @@ type Config struct {
 	ResyncInterval time.Duration
 }
 
-// Controller turns ImagePullSecrets into grants.
+// Controller turns orders into grants.
 type Controller struct {
 	Deps
 	memory memory
@@ -116,30 +114,36 @@ func New(d Deps) *Controller { return &Controller{Deps: d} }
 
 var _ reconcile.Reconciler = (*Controller)(nil)
 
-// Reconcile brings one ImagePullSecret's grant and status up to date.
+// Reconcile brings the grant and the status of one order, which the request
+// names, up to date.
 func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (ctrl.Result, error) {
 	if err := c.prime(ctx); err != nil {
 		return ctrl.Result{}, err
 	}
-	object := &v1alpha1.ImagePullSecret{}
-	err := c.Client.Get(ctx, request.NamespacedName, object)
+	order, err := c.doorOf(request.Name).Order(ctx, request.Name)
 	switch {
-	case client.IgnoreNotFound(err) != nil:
+	case err != nil:
 		return ctrl.Result{}, err
-	case err != nil, !object.DeletionTimestamp.IsZero():
+	case order == nil:
 		return ctrl.Result{}, c.forget(ctx, request.Name)
+	case order.Withdrawn:
+		return c.withdraw(ctx, order)
+	case order.Object.Spec.Suspend:
+		return ctrl.Result{}, c.suspend(ctx, order)
 	}
-	object = c.memory.newest(object)
-	if object.Spec.Suspend {
-		return ctrl.Result{}, c.suspend(ctx, object)
-	}
+	return c.carryOn(ctx, order)
+}
+
+// carryOn brings an order that is in force up to date.
+func (c *Controller) carryOn(ctx context.Context, order *Order) (ctrl.Result, error) {
+	object := order.Object
 	if before := c.Book.Get(object.Name); before != nil && before.UID != object.UID {
 		// Another object of the same name has taken the place of an earlier one.
 		if err := c.forget(ctx, object.Name); err != nil {
 			return ctrl.Result{}, err
 		}
 	}
-	a, next, err := c.advance(ctx, object)
+	a, next, err := c.advance(ctx, order)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -149,10 +153,10 @@ func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (
 		// truth than what is known so far.
 		return ctrl.Result{RequeueAfter: next}, nil
 	}
-	return ctrl.Result{RequeueAfter: next}, c.report(ctx, object, a.status())
+	return ctrl.Result{RequeueAfter: next}, c.report(ctx, order, a.status())
 }
 
-// prime puts the grants of all objects in force, without content, before any of
+// prime puts the grants of all orders in force, without content, before any of
 // them is looked at by itself: otherwise the one that happens to be first
 // would take Secrets over that an older one keeps.
 func (c *Controller) prime(ctx context.Context) error {
@@ -161,23 +165,25 @@ func (c *Controller) prime(ctx context.Context) error {
 	if c.primed {
 		return nil
 	}
-	var objects v1alpha1.ImagePullSecretList
-	if err := c.Client.List(ctx, &objects); err != nil {
-		return fmt.Errorf("listing ImagePullSecrets: %w", err)
-	}
-	for i := range objects.Items {
-		object := &objects.Items[i]
-		if object.DeletionTimestamp.IsZero() && refusedName(object.Spec.Target.Secret.Name, c.Config.TargetNames) == "" {
-			g, _ := translate(object, c.Config.PodSelectors)
-			c.Book.Put(g)
+	for _, door := range c.Doors {
+		orders, err := door.Orders(ctx)
+		if err != nil {
+			return err
+		}
+		for _, order := range orders {
+			if refusedName(order.Object.Spec.Target.Secret.Name, c.Config.TargetNames) == "" {
+				g, _ := translate(order, c.Config.PodSelectors)
+				c.Book.Put(g)
+			}
 		}
 	}
 	c.primed = true
 	return nil
 }
 
-// forget ends an object's grant. Its Secrets go by the garbage collector;
-// those that another grant wants too are looked at again.
+// forget ends an order's grant. Its Secrets go by the garbage collector, or
+// since another order of the same object does not want them; those that another
+// grant wants too are looked at again.
 func (c *Controller) forget(ctx context.Context, name string) error {
 	ended := c.Book.Get(name)
 	c.Book.Remove(name)
@@ -192,21 +198,44 @@ func (c *Controller) forget(ctx context.Context, name string) error {
 	return c.Scope.WatchPods(ctx, name, false)
 }
 
+// withdrawnCheck is when what was written for a withdrawn order is looked for
+// again.
+const withdrawnCheck = time.Minute
+
+// withdraw has everything taken away that was written for an order's object,
+// and forgets the order once nothing is left.
+func (c *Controller) withdraw(ctx context.Context, order *Order) (ctrl.Result, error) {
+	owned, err := c.Owned.OwnedBy(ctx, order.Object.UID)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := c.forget(ctx, order.Name()); err != nil || len(owned) == 0 {
+		return ctrl.Result{}, err
+	}
+	// A grant that selects nothing: whoever looks at the Secrets sees that
+	// they were kept for someone who is there and does not want them.
+	c.Book.Put(&grant.Grant{Name: order.Name(), Asker: order.Asker, UID: order.Object.UID, Namespace: order.Namespace})
+	c.Targets.Enqueue(owned...)
+	return ctrl.Result{RequeueAfter: withdrawnCheck}, nil
+}
+
 // suspend leaves everything as it is.
-func (c *Controller) suspend(ctx context.Context, object *v1alpha1.ImagePullSecret) error {
-	g, _ := translate(object, c.watchPods(ctx, object) == "")
+func (c *Controller) suspend(ctx context.Context, order *Order) error {
+	object := order.Object
+	g, _ := translate(order, c.watchPods(ctx, object) == "")
 	if before := c.Book.Get(object.Name); before != nil {
 		g.Content = before.Content
 	}
 	c.Book.Put(g)
 	c.use(object.Name, nil)
 	c.memory.forget(object.Name)
-	return c.report(ctx, object, suspended(object))
+	return c.report(ctx, order, suspended(object))
 }
 
 // advance obtains what can be obtained, puts the grant in force and says how
 // things stand. next is when to look again without a cause.
-func (c *Controller) advance(ctx context.Context, object *v1alpha1.ImagePullSecret) (assessment, time.Duration, error) {
+func (c *Controller) advance(ctx context.Context, order *Order) (assessment, time.Duration, error) {
+	object := order.Object
 	a := assessment{Object: object, Now: c.Clock.Now(), LeaseProblem: leaseProblem(c.Leases.LoadError())}
 	var err error
 	if a.Credentials, err = c.obtain(ctx, object, a.Now); err != nil {
@@ -215,7 +244,7 @@ func (c *Controller) advance(ctx context.Context, object *v1alpha1.ImagePullSecr
 	a.Merged = merge(a.Credentials, a.Now)
 
 	a.PodProblem = c.watchPods(ctx, object)
-	g, problems := translate(object, a.PodProblem == "")
+	g, problems := translate(order, a.PodProblem == "")
 	a.TargetProblems = problems
 	g.Unsure = len(problems) > 0 || a.PodProblem != ""
 	a.Refused = refusedName(g.SecretName, c.Config.TargetNames)
@@ -441,21 +470,12 @@ func dueTimes(all []credential, now time.Time) []time.Time {
 	return times
 }
 
-// report writes the status if it changed, and then tells of what changed.
-func (c *Controller) report(ctx context.Context, object *v1alpha1.ImagePullSecret, status v1alpha1.ImagePullSecretStatus) error {
-	if equality.Semantic.DeepEqual(object.Status, status) {
+// report has the status told if it changed.
+func (c *Controller) report(ctx context.Context, order *Order, status v1alpha1.ImagePullSecretStatus) error {
+	if equality.Semantic.DeepEqual(order.Object.Status, status) {
 		return nil
 	}
-	before := object.DeepCopy()
-	object.Status = status
-	if err := c.Client.Status().Patch(ctx, object, client.MergeFrom(before)); err != nil {
-		return client.IgnoreNotFound(err)
-	}
-	c.memory.wrote(object)
-	for _, e := range changes(before.Status, status) {
-		c.Recorder.Eventf(object, nil, e.Type, e.Reason, "Reconcile", "%s", e.Note)
-	}
-	return nil
+	return c.doorOf(order.Name()).Report(ctx, order, status)
 }
 
 // measure sets the object's metrics.

@@ -1,4 +1,4 @@
-package imagepullsecret
+package order
 
 import (
 	"crypto/hmac"
@@ -15,10 +15,10 @@ import (
 	"github.com/imagepullsecrets/operator/internal/selector"
 )
 
-// translate makes an object's grant, without content, and says what of its
+// translate makes an order's grant, without content, and says what of its
 // target can't be carried out. Rules for Pods are left out unless withPods.
-func translate(object *v1alpha1.ImagePullSecret, withPods bool) (*grant.Grant, []string) {
-	target := object.Spec.Target
+func translate(order *Order, withPods bool) (*grant.Grant, []string) {
+	object, target := order.Object, order.Object.Spec.Target
 	if !withPods {
 		target.NamespacesWithPods = v1alpha1.PodSelector{}
 	}
@@ -29,7 +29,10 @@ func translate(object *v1alpha1.ImagePullSecret, withPods bool) (*grant.Grant, [
 	}
 	return &grant.Grant{
 		Name:           object.Name,
+		Asker:          order.Asker,
 		UID:            object.UID,
+		Owner:          order.Owner,
+		Namespace:      order.Namespace,
 		CreatedAt:      object.CreationTimestamp,
 		Suspended:      object.Spec.Suspend,
 		Selection:      selection,

@@ -1,4 +1,4 @@
-package imagepullsecret
+package order
 
 import (
 	"strings"
@@ -16,14 +16,14 @@ func TestTranslate(t *testing.T) {
 	object.Spec.Target.Secret = v1alpha1.TargetSecretConfig{Name: "pull", Labels: map[string]v1alpha1.LabelValue{"a": "b"}}
 	object.Spec.Target.Namespaces.Labels = []metav1.LabelSelector{{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "k", Operator: "Inn"}}}}
 	object.Spec.Target.NamespacesWithPods.Labels = []metav1.LabelSelector{{}}
-	g, problems := translate(object, true)
+	g, problems := translate(&Order{Object: object}, true)
 	if g.Name != "corp" || g.UID != "u" || !g.Suspended || g.SecretName != "pull" || g.Labels["a"] != "b" || !g.Selection.HasPodRules() {
 		t.Errorf("grant is %+v", g)
 	}
 	if len(problems) != 1 || !strings.Contains(problems[0], "spec.target.namespaces.labels[0]") {
 		t.Errorf("problems are %q", problems)
 	}
-	if g, _ := translate(object, false); g.Selection.HasPodRules() {
+	if g, _ := translate(&Order{Object: object}, false); g.Selection.HasPodRules() {
 		t.Error("rules for Pods were not left out")
 	}
 }

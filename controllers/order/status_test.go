@@ -1,4 +1,4 @@
-package imagepullsecret
+package order
 
 import (
 	"strings"
@@ -158,28 +158,28 @@ func TestChangesAreToldOnce(t *testing.T) {
 	failing := wellAssessed(func(a *assessment) {
 		a.Credentials[0].Failed, a.Credentials[0].Reason, a.Credentials[0].Message = true, v1alpha1.ReasonSourceNotFound, "gone"
 	})
-	if got := changes(v1alpha1.ImagePullSecretStatus{}, well.status()); len(got) != 1 || got[0].Type != "Normal" || got[0].Reason != v1alpha1.ReasonReady {
+	if got := Changes(v1alpha1.ImagePullSecretStatus{}, well.status()); len(got) != 1 || got[0].Type != "Normal" || got[0].Reason != v1alpha1.ReasonReady {
 		t.Errorf("what comes and is well: %+v", got)
 	}
-	if got := changes(well.status(), well.status()); len(got) != 0 {
+	if got := Changes(well.status(), well.status()); len(got) != 0 {
 		t.Errorf("nothing changed: %+v", got)
 	}
-	got := changes(well.status(), failing.status())
+	got := Changes(well.status(), failing.status())
 	if len(got) != 2 || got[0].Type != "Warning" || got[1].Reason != v1alpha1.ReasonSourceNotFound || !strings.Contains(got[1].Note, "registry-access/hub: gone") {
 		t.Errorf("a failure: %+v", got)
 	}
-	if got := changes(failing.status(), well.status()); len(got) != 2 || got[1].Type != "Normal" {
+	if got := Changes(failing.status(), well.status()); len(got) != 2 || got[1].Type != "Normal" {
 		t.Errorf("a recovery: %+v", got)
 	}
 	coming := wellAssessed(func(a *assessment) {
 		a.Credentials[0].Waiting, a.Credentials[0].Reason = true, v1alpha1.ReasonProgressing
 	})
-	if got := changes(coming.status(), well.status()); len(got) != 1 {
+	if got := Changes(coming.status(), well.status()); len(got) != 1 {
 		t.Errorf("what comes well: %+v", got)
 	}
 	long := failing.status()
 	long.Credentials[0].Message = strings.Repeat("x", 5000)
-	if got := changes(well.status(), long); len(got[1].Note) > longestNote {
+	if got := Changes(well.status(), long); len(got[1].Note) > longestNote {
 		t.Errorf("a note of %d characters", len(got[1].Note))
 	}
 }

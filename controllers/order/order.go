@@ -1,0 +1,62 @@
+package order
+
+import (
+	"context"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+)
+
+// Order is what somebody asks for, in whichever way. It is not changed once it
+// has been handed over.
+type Order struct {
+	// Object says what is asked for: an ImagePullSecret as it was read, or one
+	// that says the same as what was asked for otherwise. Its name is the
+	// order's own among all orders; its status is what was told last.
+	Object *v1alpha1.ImagePullSecret
+	// Asker is what people call who asks, such as ImagePullSecret "corp".
+	Asker string
+	// Owner is the object that the Secrets go with; nil if none. The object's
+	// UID labels them either way.
+	Owner *metav1.OwnerReference
+	// Namespace is the only one that the order reaches, whatever rules for
+	// namespaces its object has; "" if these decide.
+	Namespace string
+	// Withdrawn: nothing is asked for any more by an object that is still
+	// there, so that what was written for it has to be taken away.
+	Withdrawn bool
+}
+
+// Name is the order's own among all orders.
+func (o *Order) Name() string { return o.Object.Name }
+
+// Door is a way of asking: it makes orders of what people write, and tells them
+// what became of these.
+type Door interface {
+	// Prefix begins the names of the door's orders, and of no other door's;
+	// "" for the one door whose names hold no slash.
+	Prefix() string
+	// Orders returns all orders that there are. Withdrawn ones may be left out.
+	Orders(ctx context.Context) ([]*Order, error)
+	// Order returns the order of a name; nil if there is none any more.
+	Order(ctx context.Context, name string) (*Order, error)
+	// Report tells what became of an order. It is called only if the status
+	// differs from that of the order's object.
+	Report(ctx context.Context, order *Order, status v1alpha1.ImagePullSecretStatus) error
+}
+
+// doorOf returns the door that an order of a name came through.
+func (c *Controller) doorOf(name string) Door {
+	var plain Door
+	for _, door := range c.Doors {
+		switch prefix := door.Prefix(); {
+		case prefix == "":
+			plain = door
+		case strings.HasPrefix(name, prefix):
+			return door
+		}
+	}
+	return plain
+}
