@@ -236,9 +236,9 @@ func (c *Controller) suspend(ctx context.Context, order *Order) error {
 // things stand. next is when to look again without a cause.
 func (c *Controller) advance(ctx context.Context, order *Order) (assessment, time.Duration, error) {
 	object := order.Object
-	a := assessment{Object: object, Now: c.Clock.Now(), LeaseProblem: leaseProblem(c.Leases.LoadError())}
+	a := assessment{Order: order, Now: c.Clock.Now(), LeaseProblem: leaseProblem(c.Leases.LoadError())}
 	var err error
-	if a.Credentials, err = c.obtain(ctx, object, a.Now); err != nil {
+	if a.Credentials, err = c.obtain(ctx, order, a.Now); err != nil {
 		return a, 0, err
 	}
 	a.Merged = merge(a.Credentials, a.Now)
@@ -282,16 +282,20 @@ func (c *Controller) letGo(ctx context.Context, g *grant.Grant, refused bool) er
 	return nil
 }
 
-// obtain finds out about every credential of an object.
-func (c *Controller) obtain(ctx context.Context, object *v1alpha1.ImagePullSecret, now time.Time) ([]credential, error) {
-	sources := sourcesOf(object)
+// obtain finds out about every credential of an order.
+func (c *Controller) obtain(ctx context.Context, order *Order, now time.Time) ([]credential, error) {
+	object, sources := order.Object, sourcesOf(order)
+	if order.Invalid != "" {
+		c.use(object.Name, nil)
+		return []credential{invalidOrder(order)}, nil
+	}
 	c.use(object.Name, sources)
 	// Whoever changes the spec of an object that fails wants to see it tried.
 	respecified := c.memory.respecified(object)
 	var leaseKeys []string
 	all := make([]credential, len(sources))
 	for i, s := range sources {
-		found, leaseKey := c.obtainOne(object.Name, s, respecified, now)
+		found, leaseKey := c.obtainOne(object.Name, s, order.Account, respecified, now)
 		if leaseKey != "" {
 			leaseKeys = append(leaseKeys, leaseKey)
 		}
@@ -336,11 +340,10 @@ func (c *Controller) recall(ctx context.Context, object *v1alpha1.ImagePullSecre
 
 // obtainOne finds out about one credential of an object, whose spec may be new.
 // leaseKey is that of its lease, if it has one.
-func (c *Controller) obtainOne(object string, s source, respecified bool, now time.Time) (found credential, leaseKey string) {
+func (c *Controller) obtainOne(object string, s source, account *corev1.ServiceAccount, respecified bool, now time.Time) (found credential, leaseKey string) {
 	var (
-		secret  *corev1.Secret
-		account *corev1.ServiceAccount
-		err     error
+		secret *corev1.Secret
+		err    error
 	)
 	if s.Secret != nil {
 		if secret, err = c.Secrets.Get(*s.Secret); err != nil {
@@ -371,18 +374,22 @@ func (c *Controller) obtainOne(object string, s source, respecified bool, now ti
 // to if that is known, and what was decided before if it is not, unless those
 // were logins of sources that the object does not name any more.
 func (c *Controller) contentFor(g *grant.Grant, a assessment) *grant.Content {
-	key, ids, m := c.Leases.HashKey(), idsOf(sourcesOf(a.Object)), a.Merged
+	key, ids, m := c.Leases.HashKey(), idsOf(sourcesOf(a.Order)), a.Merged
 	before := c.Book.Get(g.Name)
 	named := func(id string) bool { return slices.Contains(ids, id) }
 	switch {
 	case key == nil:
 		return nil
 	case !m.Wait && m.Document != nil && m.TooLarge == "":
+		if at := a.expiresAt(); at != nil {
+			annotateExpiry(g, a.Order, at.UTC().Format(time.RFC3339))
+		}
 		return content(g, m.Document, key, ids)
 	case before == nil || before.Content == nil || before.UID != g.UID || !all(before.Content.Sources, named):
 		return nil
 	default:
 		// The rest of the Secret may have changed all the same.
+		annotateExpiry(g, a.Order, before.Annotations[a.Order.ExpiryAnnotation])
 		return content(g, before.Content.DockerConfigJSON, key, before.Content.Sources)
 	}
 }
@@ -489,7 +496,7 @@ func (c *Controller) measure(a assessment) {
 			})
 		}
 	}
-	c.Metrics.SetCredentials(a.Object.Name, measured)
+	c.Metrics.SetCredentials(a.Order.Object.Name, measured)
 	t := a.Targets
-	c.Metrics.SetTargets(a.Object.Name, t.Ready, t.Failing, t.Selected-t.Ready-t.Failing)
+	c.Metrics.SetTargets(a.Order.Object.Name, t.Ready, t.Failing, t.Selected-t.Ready-t.Failing)
 }

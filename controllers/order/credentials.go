@@ -118,6 +118,14 @@ func invalid(s source, err error) credential {
 	}
 }
 
+// invalidOrder is the credential of an order that makes no sense.
+func invalidOrder(order *Order) credential {
+	return credential{
+		Source: source{Name: order.Place, ID: order.Place, Placed: true}, Failed: true,
+		Reason: v1alpha1.ReasonSourceInvalid, Message: order.Place + ": " + order.Invalid,
+	}
+}
+
 // static is a credential whose logins stand in its source Secret.
 func static(s source, found providers.Source) credential {
 	c := credential{Source: s, Provider: found.Name, Logins: found.Logins}

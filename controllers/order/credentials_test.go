@@ -53,9 +53,7 @@ func lease(expiresIn time.Duration, err error) credentials.Lease {
 }
 
 func TestUnread(t *testing.T) {
-	federated := sourcesOf(&v1alpha1.ImagePullSecret{Spec: v1alpha1.ImagePullSecretSpec{Registry: v1alpha1.RegistryConfig{
-		Credentials: []v1alpha1.CredentialSource{{Quay: &v1alpha1.QuaySource{}}},
-	}}})[0]
+	federated := sourcesOf(orderWith(v1alpha1.CredentialSource{Quay: &v1alpha1.QuaySource{}}))[0]
 	gone := apierrors.NewNotFound(corev1.Resource("secrets"), ref.Name)
 	forbidden := apierrors.NewForbidden(corev1.Resource("secrets"), ref.Name, errors.New("no"))
 	cases := map[string]struct {
@@ -180,7 +178,7 @@ func TestKeepLastKeepsWhatTheSourceStillNames(t *testing.T) {
 }
 
 func TestToldOf(t *testing.T) {
-	federated := sourcesOf(objectWith(v1alpha1.CredentialSource{Quay: &v1alpha1.QuaySource{}}))[0]
+	federated := sourcesOf(orderWith(v1alpha1.CredentialSource{Quay: &v1alpha1.QuaySource{}}))[0]
 	at := func(expiresIn time.Duration) *metav1.Time { return &metav1.Time{Time: now.Add(expiresIn)} }
 	cases := map[string]struct {
 		source   source

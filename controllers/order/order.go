@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
@@ -24,6 +25,21 @@ type Order struct {
 	// Namespace is the only one that the order reaches, whatever rules for
 	// namespaces its object has; "" if these decide.
 	Namespace string
+	// Account is the ServiceAccount that the object's sources name, where
+	// whoever made the order has it in hand; nil if it is to be watched.
+	Account *corev1.ServiceAccount
+	// Place is what people call the only source, in place of its place in an
+	// ImagePullSecret; "" for that.
+	Place string
+	// Invalid says what is wrong with what is asked for, so that no login can
+	// be obtained; "" if nothing is.
+	Invalid string
+	// NameField is where the Secret's name is chosen; "" for
+	// spec.target.secret.name.
+	NameField string
+	// ExpiryAnnotation is the annotation of the Secrets that tells when their
+	// earliest login expires; "" for none.
+	ExpiryAnnotation string
 	// Withdrawn: nothing is asked for any more by an object that is still
 	// there, so that what was written for it has to be taken away.
 	Withdrawn bool

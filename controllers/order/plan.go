@@ -1,6 +1,7 @@
 package order
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -41,7 +42,16 @@ func translate(order *Order, withPods bool) (*grant.Grant, []string) {
 		Annotations:    plain(target.Secret.Annotations),
 		ConflictPolicy: target.ConflictPolicy,
 		DeletionPolicy: target.DeletionPolicy,
+		NameField:      cmp.Or(order.NameField, "spec.target.secret.name"),
 	}, problems
+}
+
+// annotateExpiry lets g's Secrets tell when their login expires, where the order
+// wants that and it is known.
+func annotateExpiry(g *grant.Grant, order *Order, at string) {
+	if order.ExpiryAnnotation != "" && at != "" {
+		g.Annotations[order.ExpiryAnnotation] = at
+	}
 }
 
 // plain returns a map of API strings as one of plain strings.

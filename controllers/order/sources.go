@@ -23,7 +23,9 @@ type source struct {
 	// Secret is the Secret that it needs, be it all there is to it or what a
 	// provider shows itself with; nil if none.
 	Secret *types.NamespacedName
-	// Account is the ServiceAccount that it needs; nil if none.
+	// Placed: Name is the whole of what tells where the source stands.
+	Placed bool
+	// Account is the ServiceAccount that has to be watched for it; nil if none.
 	Account *types.NamespacedName
 }
 
@@ -39,12 +41,18 @@ func (s source) provider() string {
 	return s.Entry.Kind()
 }
 
-// path is where in the object the source stands.
-func (s source) path() string { return "spec.registry." + s.Name }
+// path is where the source stands in what people wrote.
+func (s source) path() string {
+	if s.Placed {
+		return s.Name
+	}
+	return "spec.registry." + s.Name
+}
 
-func sourcesOf(object *v1alpha1.ImagePullSecret) []source {
-	sources := make([]source, len(object.Spec.Registry.Credentials))
-	for i, entry := range object.Spec.Registry.Credentials {
+func sourcesOf(order *Order) []source {
+	entries := order.Object.Spec.Registry.Credentials
+	sources := make([]source, len(entries))
+	for i, entry := range entries {
 		s := source{Entry: entry}
 		if s.isSecret() {
 			ref := types.NamespacedName{Namespace: entry.Namespace, Name: entry.Name}
@@ -52,10 +60,13 @@ func sourcesOf(object *v1alpha1.ImagePullSecret) []source {
 		} else {
 			s.ID, s.Name = identify(entry), fmt.Sprintf("credentials[%d].%s", i, entry.Kind())
 		}
+		if order.Place != "" {
+			s.Name, s.Placed = order.Place, true
+		}
 		if key := entry.ClientSecret(); key != nil {
 			s.Secret = &types.NamespacedName{Namespace: key.Namespace, Name: key.Name}
 		}
-		if account := entry.Account(); account != nil {
+		if account := entry.Account(); account != nil && order.Account == nil {
 			s.Account = &types.NamespacedName{Namespace: account.Namespace, Name: account.Name}
 		}
 		sources[i] = s

@@ -10,12 +10,12 @@ import (
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 )
 
-func objectWith(entries ...v1alpha1.CredentialSource) *v1alpha1.ImagePullSecret {
-	return &v1alpha1.ImagePullSecret{Spec: v1alpha1.ImagePullSecretSpec{Registry: v1alpha1.RegistryConfig{Credentials: entries}}}
+func orderWith(entries ...v1alpha1.CredentialSource) *Order {
+	return &Order{Object: &v1alpha1.ImagePullSecret{Spec: v1alpha1.ImagePullSecretSpec{Registry: v1alpha1.RegistryConfig{Credentials: entries}}}}
 }
 
 func TestSourcesAreNamedByTheirSecretOrTheirPlace(t *testing.T) {
-	got := sourcesOf(objectWith(
+	got := sourcesOf(orderWith(
 		v1alpha1.CredentialSource{Namespace: "ns", Name: "hub"},
 		v1alpha1.CredentialSource{ECR: &v1alpha1.ECRSource{}},
 	))
@@ -31,11 +31,11 @@ func TestAnotherEntryIsAnotherSource(t *testing.T) {
 		source.RoleARN = v1alpha1.AWSRoleARN(role)
 		return v1alpha1.CredentialSource{ECR: &source}
 	}
-	first := sourcesOf(objectWith(ecr("a")))[0]
-	if moved := sourcesOf(objectWith(ecr("b"), ecr("a")))[1]; moved.ID != first.ID {
+	first := sourcesOf(orderWith(ecr("a")))[0]
+	if moved := sourcesOf(orderWith(ecr("b"), ecr("a")))[1]; moved.ID != first.ID {
 		t.Error("an entry is another source when it moves down")
 	}
-	if changed := sourcesOf(objectWith(ecr("b")))[0]; changed.ID == first.ID {
+	if changed := sourcesOf(orderWith(ecr("b")))[0]; changed.ID == first.ID {
 		t.Error("an entry with another role is the same source")
 	}
 }
@@ -60,7 +60,7 @@ func TestEveryProviderTellsItsKindAndAccount(t *testing.T) {
 				reference.Set(reflect.ValueOf(account))
 			}
 			reflect.ValueOf(&entry).Elem().Field(i).Set(provider)
-			got := sourcesOf(objectWith(entry))[0]
+			got := sourcesOf(orderWith(entry))[0]
 			if want := jsonName(field); entry.Kind() != want {
 				t.Errorf("kind is %q, want %q", entry.Kind(), want)
 			}
@@ -80,7 +80,7 @@ func TestAClientSecretIsASecretThatIsNeeded(t *testing.T) {
 	entry := v1alpha1.CredentialSource{TokenExchange: &v1alpha1.TokenExchangeSource{
 		ClientAuthentication: &v1alpha1.ClientAuthentication{Secret: v1alpha1.SecretKeyReference{Namespace: "ns", Name: "client", Key: "k"}},
 	}}
-	got := sourcesOf(objectWith(entry))
+	got := sourcesOf(orderWith(entry))
 	if refs := secretsOf(got); len(refs) != 1 || refs[0].String() != "ns/client" || got[0].isSecret() {
 		t.Errorf("needs %v", refs)
 	}

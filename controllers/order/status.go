@@ -17,7 +17,7 @@ import (
 
 // assessment is everything that a status is made of.
 type assessment struct {
-	Object      *v1alpha1.ImagePullSecret
+	Order       *Order
 	Credentials []credential
 	// Merged is what the credentials amount to.
 	Merged merged
@@ -58,15 +58,15 @@ func unknown(reason, format string, args ...any) verdict {
 // change, so that an unchanged status equals the old one.
 func (a assessment) status() v1alpha1.ImagePullSecretStatus {
 	status := v1alpha1.ImagePullSecretStatus{
-		ObservedGeneration:           a.Object.Generation,
-		Conditions:                   slices.Clone(a.Object.Status.Conditions),
+		ObservedGeneration:           a.Order.Object.Generation,
+		Conditions:                   slices.Clone(a.Order.Object.Status.Conditions),
 		Credentials:                  a.credentials(),
 		ExpiresAt:                    a.expiresAt(),
 		Targets:                      counts(a.Targets),
 		Failing:                      a.Targets.Failures,
 		ManagedNamespaces:            a.Targets.Holding,
-		LastSuccessfulReconciliation: a.Object.Status.LastSuccessfulReconciliation,
-		ValiditySeconds:              a.Object.Status.ValiditySeconds,
+		LastSuccessfulReconciliation: a.Order.Object.Status.LastSuccessfulReconciliation,
+		ValiditySeconds:              a.Order.Object.Status.ValiditySeconds,
 	}
 	a.setConditions(&status)
 	a.setIMPS(&status)
@@ -98,7 +98,7 @@ func (a assessment) setConditions(status *v1alpha1.ImagePullSecretStatus) {
 	case a.Targets.Selected == 0:
 		ready = targets
 	}
-	generation := a.Object.Generation
+	generation := a.Order.Object.Generation
 	set(status, generation, v1alpha1.ConditionReady, ready)
 	set(status, generation, v1alpha1.ConditionCredentialsReady, credentials)
 	set(status, generation, v1alpha1.ConditionTargetsReady, targets)
@@ -186,8 +186,8 @@ func (a assessment) targetsVerdict() verdict {
 // wasReady tells whether the object was ready for this generation before: the
 // rotation of a login, while the old one works, does not change that.
 func (a assessment) wasReady() bool {
-	was := meta.FindStatusCondition(a.Object.Status.Conditions, v1alpha1.ConditionReady)
-	return was != nil && was.Status == metav1.ConditionTrue && was.ObservedGeneration == a.Object.Generation
+	was := meta.FindStatusCondition(a.Order.Object.Status.Conditions, v1alpha1.ConditionReady)
+	return was != nil && was.Status == metav1.ConditionTrue && was.ObservedGeneration == a.Order.Object.Generation
 }
 
 // commonReason is the failures' reason if it is one, or else a general one.
@@ -302,7 +302,7 @@ func (a assessment) setIMPS(status *v1alpha1.ImagePullSecretStatus) {
 		status.SourceSecretStatus[c.Source.Secret.Namespace+"."+c.Source.Secret.Name] = text
 	}
 	// The two fields that tell of the moment change only with something else.
-	if status.Status == v1alpha1.StatusReady && !equality.Semantic.DeepEqual(*status, a.Object.Status) {
+	if status.Status == v1alpha1.StatusReady && !equality.Semantic.DeepEqual(*status, a.Order.Object.Status) {
 		status.LastSuccessfulReconciliation = timeOrNil(a.Now)
 		status.ValiditySeconds = 0
 		if status.ExpiresAt != nil {

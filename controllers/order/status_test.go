@@ -16,7 +16,7 @@ import (
 // wellAssessed is an object for which everything is well.
 func wellAssessed(changes ...func(*assessment)) assessment {
 	a := assessment{
-		Object:      &v1alpha1.ImagePullSecret{ObjectMeta: metav1.ObjectMeta{Name: "corp", Generation: 3}},
+		Order:       &Order{Object: &v1alpha1.ImagePullSecret{ObjectMeta: metav1.ObjectMeta{Name: "corp", Generation: 3}}},
 		Credentials: []credential{{Source: hub, Provider: "static", Logins: logins("r")}},
 		Merged:      merged{Document: []byte("{}")},
 		HasContent:  true,
@@ -65,7 +65,7 @@ func TestConditions(t *testing.T) {
 		"a new spec is not carried out yet": {func(a *assessment) { a.Targets.Behind = 2 }, "Unknown", v1alpha1.ReasonProgressing, "True", "Unknown", true, false, "yet to be brought up to date"},
 		"leases can't be read":              {func(a *assessment) { a.LeaseProblem = "no right" }, "False", v1alpha1.ReasonLeasesUnavailable, "False", "True", false, true, "no right"},
 		"a rotation leaves it ready": {func(a *assessment) {
-			a.Object.Status = a.status()
+			a.Order.Object.Status = a.status()
 			a.Targets.Behind = 2
 		}, "True", v1alpha1.ReasonReady, "True", "True", true, false, ""},
 		"nothing is selected":             {func(a *assessment) { a.Targets = grant.Summary{} }, "True", v1alpha1.ReasonNothingSelected, "True", "True", false, false, "selects a namespace"},
@@ -120,10 +120,10 @@ func TestAnUnchangedStatusStaysEqual(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := wellAssessed(change)
-			a.Object.Status = a.status()
+			a.Order.Object.Status = a.status()
 			a.Now = a.Now.Add(time.Minute)
-			if again := a.status(); !equality.Semantic.DeepEqual(again, a.Object.Status) {
-				t.Errorf("first  %+v\nsecond %+v", a.Object.Status, again)
+			if again := a.status(); !equality.Semantic.DeepEqual(again, a.Order.Object.Status) {
+				t.Errorf("first  %+v\nsecond %+v", a.Order.Object.Status, again)
 			}
 		})
 	}
@@ -144,9 +144,9 @@ func TestValidityIsToldAsIMPSDid(t *testing.T) {
 
 func TestASuspendedObjectKeepsWhatWasTrue(t *testing.T) {
 	a := wellAssessed()
-	a.Object.Status = a.status()
-	a.Object.Generation = 4
-	status := suspended(a.Object)
+	a.Order.Object.Status = a.status()
+	a.Order.Object.Generation = 4
+	status := suspended(a.Order.Object)
 	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
 	if ready.Status != metav1.ConditionUnknown || ready.Reason != v1alpha1.ReasonSuspended || status.ObservedGeneration != 4 || status.Targets.Ready != 2 {
 		t.Errorf("status is %+v", status)

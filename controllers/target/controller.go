@@ -215,7 +215,7 @@ func (c *Controller) settle(ctx context.Context, key types.NamespacedName, g *gr
 	if err != nil {
 		return "", "", err
 	}
-	verdict := resolve(key, g.ConflictPolicy, existingFrom(secret), otherType)
+	verdict := resolve(key, g, existingFrom(secret), otherType)
 	switch {
 	case verdict.Replace:
 		if err := c.Writer.Delete(ctx, key, secret.UID); err != nil {

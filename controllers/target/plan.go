@@ -2,6 +2,7 @@ package target
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -141,11 +142,12 @@ func contains(all, some map[string]string) bool {
 }
 
 func ownedAsWanted(owners []metav1.OwnerReference, g *grant.Grant) bool {
-	owned := false
-	for _, owner := range owners {
-		owned = owned || owner.UID == g.UID
-	}
-	return owned == (g.OwnerReference() != nil)
+	return belongsTo(owners, g) == (g.OwnerReference() != nil)
+}
+
+// belongsTo tells whether a grant's object is among owners.
+func belongsTo(owners []metav1.OwnerReference, g *grant.Grant) bool {
+	return slices.ContainsFunc(owners, func(owner metav1.OwnerReference) bool { return owner.UID == g.UID })
 }
 
 // desired is the Secret that a grant wants in a namespace. Fields that are not
@@ -174,17 +176,20 @@ type resolution struct {
 	Message string
 }
 
-// resolve applies a grant's conflict policy to a Secret that is in the way:
+// resolve applies g's conflict policy to a Secret that is in the way:
 // secret is its metadata, otherType tells that its type is another one.
-func resolve(key types.NamespacedName, policy v1alpha1.ConflictPolicy, secret existing, otherType bool) resolution {
+func resolve(key types.NamespacedName, g *grant.Grant, secret existing, otherType bool) resolution {
+	ours := secret.ours() || belongsTo(secret.Owners, g)
 	switch {
-	case secret.ours() && !otherType:
+	case ours && !otherType:
 		return resolution{TakeOver: true}
-	case secret.ours(), policy == v1alpha1.ConflictOverwrite:
+	case ours, g.ConflictPolicy == v1alpha1.ConflictOverwrite:
 		return resolution{TakeOver: !otherType, Replace: otherType}
-	case policy != v1alpha1.ConflictAdopt:
+	case g.Namespace != "":
+		return resolution{Message: fmt.Sprintf("Secret %s exists and is not kept by this operator: delete it, or choose another name in %s", key, g.NameField)}
+	case g.ConflictPolicy != v1alpha1.ConflictAdopt:
 		return resolution{Message: fmt.Sprintf("Secret %s exists and is not kept by this operator: "+
-			"delete it, choose another spec.target.secret.name, or set spec.target.conflictPolicy to Adopt or Overwrite", key)}
+			"delete it, choose another %s, or set spec.target.conflictPolicy to Adopt or Overwrite", key, g.NameField)}
 	case otherType:
 		return resolution{Message: fmt.Sprintf("Secret %s exists and its type is not %s, which can't be changed in place: "+
 			"delete it, or set spec.target.conflictPolicy to Overwrite", key, corev1.SecretTypeDockerConfigJson)}
@@ -205,6 +210,6 @@ func providedByOther(key types.NamespacedName, winner, loser *grant.Grant) grant
 	return grant.Outcome{
 		State: grant.Failing, Reason: v1alpha1.ReasonProvidedByOther,
 		Message: fmt.Sprintf("Secret %s is kept for %s, %s: "+
-			"give this one another spec.target.secret.name or let it select other namespaces", key, winner.Asker, why),
+			"choose another name in %s, or other namespaces", key, winner.Asker, why, loser.NameField),
 	}
 }

@@ -156,7 +156,9 @@ func TestResolve(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := resolve(key, c.policy, c.secret, c.otherType)
+			g := newGrant()
+			g.ConflictPolicy = c.policy
+			got := resolve(key, g, c.secret, c.otherType)
 			if got.TakeOver != c.want.TakeOver || got.Replace != c.want.Replace || !strings.Contains(got.Message, c.want.Message) {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
@@ -164,6 +166,21 @@ func TestResolve(t *testing.T) {
 				t.Errorf("a refusal says why and nothing else does: %+v", got)
 			}
 		})
+	}
+}
+
+// What a namespace's own grant finds there is taken over if the same object owns
+// it, as that of the system before, and left alone otherwise.
+func TestResolveForAGrantOfOneNamespace(t *testing.T) {
+	g := newGrant()
+	g.Namespace, g.NameField, g.ConflictPolicy = key.Namespace, "the annotation x", v1alpha1.ConflictFail
+	inherited := existing{Found: true, Owners: []metav1.OwnerReference{{Kind: "ServiceAccount", Name: "app", UID: g.UID}}}
+	if got := resolve(key, g, inherited, false); !got.TakeOver {
+		t.Errorf("what the same object owns: %+v", got)
+	}
+	foreign := resolve(key, g, existing{Found: true}, false)
+	if foreign.TakeOver || foreign.Replace || !strings.Contains(foreign.Message, "choose another name in the annotation x") {
+		t.Errorf("a foreign one: %+v", foreign)
 	}
 }
 

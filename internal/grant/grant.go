@@ -40,7 +40,9 @@ type Grant struct {
 	// which is not selected may be meant to be: nothing is removed.
 	Unsure bool
 	// SecretName, Labels and Annotations describe the Secret.
-	SecretName  string
+	SecretName string
+	// NameField is where people choose SecretName.
+	NameField   string
 	Labels      map[string]string
 	Annotations map[string]string
 	// ConflictPolicy and DeletionPolicy are as in the API.
