@@ -81,6 +81,17 @@ const (
 	ReasonWriteFailed = "WriteFailed"
 )
 
+// Reasons of events on annotated ServiceAccounts, which are those of
+// image-pull-secrets-provisioner.
+const (
+	// ReasonProvisioned: a Secret with a login stands and is attached.
+	ReasonProvisioned = "ProvisionedImagePullSecret"
+	// ReasonProvisioningFailed: there is no login, or no Secret.
+	ReasonProvisioningFailed = "FailedProvisioningImagePullSecret"
+	// ReasonDecommissioned: a Secret is not asked for any more.
+	ReasonDecommissioned = "DecommissionedImagePullSecret"
+)
+
 // Values of the IMPS field status.status.
 const (
 	StatusReady  = "Ready"

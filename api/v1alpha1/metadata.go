@@ -38,3 +38,43 @@ const (
 	// there for another purpose, such as a ServiceAccount's token.
 	SecretTypeClientSecret corev1.SecretType = "images.banzaicloud.io/client-secret"
 )
+
+// Annotations of a ServiceAccount that ask for a login of its own, and of the
+// Secrets that hold one. Those under imagepullsecrets.preferred.jp/ are those of
+// image-pull-secrets-provisioner and mean what they meant there.
+const (
+	// AnnotationAccountRegistry is the host of the registry.
+	AnnotationAccountRegistry = "imagepullsecrets.preferred.jp/registry"
+	// AnnotationAccountAudience is that of the ServiceAccount's token; the
+	// provider's own if absent.
+	AnnotationAccountAudience = "imagepullsecrets.preferred.jp/audience"
+	// AnnotationAccountSecretName is the name of the first principal's Secret,
+	// to which the others' add -1, -2 and so on; imagepullsecret- and the
+	// ServiceAccount's name if absent.
+	AnnotationAccountSecretName = "imagepullsecrets.preferred.jp/secret-name"
+
+	// AnnotationAWSRoleARN lists roles, separated by commas.
+	AnnotationAWSRoleARN = "imagepullsecrets.preferred.jp/aws-role-arn"
+	// AnnotationGoogleProvider is the full name of a workload identity
+	// provider.
+	AnnotationGoogleProvider = "imagepullsecrets.preferred.jp/googlecloud-workload-identity-provider"
+	// AnnotationGoogleServiceAccount lists emails of Google service accounts;
+	// if absent, the federated identity itself reads the registry.
+	AnnotationGoogleServiceAccount = "imagepullsecrets.preferred.jp/googlecloud-service-account-email"
+	// AnnotationChainguardIdentity lists UIDs of assumable identities.
+	AnnotationChainguardIdentity = "images.banzaicloud.io/chainguard-identity"
+	// AnnotationAzureClientID lists client IDs, and AnnotationAzureTenantID is
+	// their tenant.
+	AnnotationAzureClientID = "images.banzaicloud.io/azure-client-id"
+	AnnotationAzureTenantID = "images.banzaicloud.io/azure-tenant-id"
+	// AnnotationQuayRobot lists robot accounts of quay.io.
+	AnnotationQuayRobot = "images.banzaicloud.io/quay-robot"
+
+	// LabelServiceAccount is on the Secrets: the ServiceAccount's name, cut if
+	// it is longer than a label's value.
+	LabelServiceAccount = "imagepullsecrets.preferred.jp/service-account"
+	// AnnotationPrincipal and AnnotationExpiresAt are on the Secrets: whose
+	// login it is, and until when (RFC 3339).
+	AnnotationPrincipal = "imagepullsecrets.preferred.jp/principal"
+	AnnotationExpiresAt = "imagepullsecrets.preferred.jp/expires-at"
+)

@@ -22,7 +22,7 @@ func Changes(before, after v1alpha1.ImagePullSecretStatus) []Announcement {
 	ready := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionReady)
 	was := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionReady)
 	if was == nil || was.Status != ready.Status || was.Reason != ready.Reason {
-		all = append(all, announce(ready.Status != metav1.ConditionFalse, ready.Reason, ready.Message))
+		all = append(all, Announce(ready.Status != metav1.ConditionFalse, ready.Reason, ready.Message))
 	}
 	known := map[string]v1alpha1.CredentialStatus{}
 	for _, c := range before.Credentials {
@@ -31,13 +31,14 @@ func Changes(before, after v1alpha1.ImagePullSecretStatus) []Announcement {
 	for _, c := range after.Credentials {
 		// What is well and was not ill before is told by Ready.
 		if old := known[c.Name]; old.Reason != c.Reason && !(fine(c) && (old.Reason == "" || fine(old))) {
-			all = append(all, announce(fine(c), c.Reason, c.Name+": "+describe(c)))
+			all = append(all, Announce(fine(c), c.Reason, c.Name+": "+describe(c)))
 		}
 	}
 	return all
 }
 
-func announce(normal bool, reason, note string) Announcement {
+// Announce returns an event whose note is cut to what the API server takes.
+func Announce(normal bool, reason, note string) Announcement {
 	kind := corev1.EventTypeWarning
 	if normal {
 		kind = corev1.EventTypeNormal
