@@ -70,6 +70,11 @@ const (
 	// AnnotationQuayRobot lists robot accounts of quay.io.
 	AnnotationQuayRobot = "images.banzaicloud.io/quay-robot"
 
+	// AnnotationChainguardUpdater is on a Secret whose owner wants a login to
+	// Chainguard's registry kept in it: the UID of an assumable identity. It is
+	// pull-secret-updater's, and means what it meant there.
+	AnnotationChainguardUpdater = "pull-secret-updater.chainguard.dev/identity"
+
 	// LabelServiceAccount is on the Secrets: the ServiceAccount's name, cut if
 	// it is longer than a label's value.
 	LabelServiceAccount = "imagepullsecrets.preferred.jp/service-account"

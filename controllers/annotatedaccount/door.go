@@ -5,12 +5,9 @@ package annotatedaccount
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"hash/fnv"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -43,16 +40,7 @@ type Door struct {
 	secrets  Secrets
 	recorder events.EventRecorder
 	wake     func(orders ...string)
-
-	mu sync.Mutex
-	// told is what was told last of each order.
-	told map[string]telling
-}
-
-// telling is what was told of an order, and of which Secret.
-type telling struct {
-	status v1alpha1.ImagePullSecretStatus
-	secret string
+	told     order.Told
 }
 
 var _ order.Door = (*Door)(nil)
@@ -65,7 +53,7 @@ type Secrets interface {
 // New returns a Door that reads ServiceAccounts from accounts and target Secrets
 // from secrets, and calls wake with the orders that may have changed.
 func New(accounts Accounts, secrets Secrets, recorder events.EventRecorder, wake func(orders ...string)) *Door {
-	return &Door{accounts: accounts, secrets: secrets, recorder: recorder, wake: wake, told: map[string]telling{}}
+	return &Door{accounts: accounts, secrets: secrets, recorder: recorder, wake: wake}
 }
 
 // Prefix begins the names of the door's orders.
@@ -92,7 +80,7 @@ func (d *Door) Order(ctx context.Context, name string) (*order.Order, error) {
 	}
 	account := d.accounts.Account(key)
 	if account == nil || !account.DeletionTimestamp.IsZero() {
-		d.forget(name)
+		d.told.Forget(name)
 		return nil, nil //nolint:nilnil // there being none is no failure
 	}
 	asks, _ := read(account)
@@ -139,7 +127,7 @@ func (d *Door) orderOf(ctx context.Context, account *corev1.ServiceAccount, inde
 		Pods:            v1alpha1.PodsNone,
 		ConflictPolicy:  v1alpha1.ConflictFail,
 	}
-	object.Generation = fingerprint(object.Spec)
+	object.Generation = order.Fingerprint(object.Spec)
 	object.Status = d.toldOf(ctx, object, account.Namespace)
 	return &order.Order{
 		Object: object, Asker: asker(account), Namespace: account.Namespace, Account: account,
@@ -162,29 +150,15 @@ func asker(account *corev1.ServiceAccount) string {
 	return fmt.Sprintf("ServiceAccount %s/%s", account.Namespace, account.Name)
 }
 
-// fingerprint stands in for the generation that a ServiceAccount has not: equal
-// specs have equal ones.
-func fingerprint(spec v1alpha1.ImagePullSecretSpec) int64 {
-	hash := fnv.New64a()
-	_ = json.NewEncoder(hash).Encode(spec) // plain data always can be
-	return int64(hash.Sum64() >> 1)
-}
-
 // toldOf is what was told last of an order, if that was about the same Secret.
 // By an earlier process nothing was told but what its Secret tells: that it
 // stands, and until when its login is good.
 func (d *Door) toldOf(ctx context.Context, object *v1alpha1.ImagePullSecret, namespace string) v1alpha1.ImagePullSecretStatus {
-	d.mu.Lock()
-	last, known := d.told[object.Name]
-	d.mu.Unlock()
 	name := object.Spec.Target.Secret.Name
-	switch {
-	case known && last.secret == name:
-		return *last.status.DeepCopy()
-	case known:
-		return v1alpha1.ImagePullSecretStatus{}
+	status, known := d.told.Last(object.Name, name)
+	if known {
+		return status
 	}
-	var status v1alpha1.ImagePullSecretStatus
 	secret, err := d.secrets.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name})
 	if err != nil || secret.Labels[v1alpha1.LabelOwnerUID] != string(object.UID) {
 		return status
@@ -196,19 +170,9 @@ func (d *Door) toldOf(ctx context.Context, object *v1alpha1.ImagePullSecret, nam
 	return status
 }
 
-// forget forgets what was told of an order, and returns its Secret; "" if
-// nothing was told.
-func (d *Door) forget(name string) (secret string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	secret = d.told[name].secret
-	delete(d.told, name)
-	return secret
-}
-
 // end tells that a Secret is not asked for any more, once.
 func (d *Door) end(account *corev1.ServiceAccount, name string) {
-	if secret := d.forget(name); secret != "" {
+	if secret := d.told.Forget(name); secret != "" {
 		d.tell(account, true, v1alpha1.ReasonDecommissioned, fmt.Sprintf("Secret %s is not asked for any more and goes", secret))
 	}
 }
@@ -217,9 +181,7 @@ func (d *Door) end(account *corev1.ServiceAccount, name string) {
 // is new, and of what fails.
 func (d *Door) Report(_ context.Context, o *order.Order, status v1alpha1.ImagePullSecretStatus) error {
 	before, secret := o.Object.Status, o.Object.Spec.Target.Secret.Name
-	d.mu.Lock()
-	d.told[o.Name()] = telling{status: *status.DeepCopy(), secret: secret}
-	d.mu.Unlock()
+	d.told.Note(o, status)
 	ready, was := conditionOf(status), conditionOf(before)
 	switch {
 	case ready.Status == metav1.ConditionTrue && (was.Status != metav1.ConditionTrue || !before.ExpiresAt.Equal(status.ExpiresAt)):

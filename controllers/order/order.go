@@ -2,6 +2,8 @@ package order
 
 import (
 	"context"
+	"encoding/json"
+	"hash/fnv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +36,8 @@ type Order struct {
 	// Invalid says what is wrong with what is asked for, so that no login can
 	// be obtained; "" if nothing is.
 	Invalid string
+	// InPlace: the logins go into a Secret that is somebody else's.
+	InPlace bool
 	// NameField is where the Secret's name is chosen; "" for
 	// spec.target.secret.name.
 	NameField string
@@ -47,6 +51,14 @@ type Order struct {
 
 // Name is the order's own among all orders.
 func (o *Order) Name() string { return o.Object.Name }
+
+// Fingerprint stands in for the generation that some askers have not: equal specs
+// have equal ones.
+func Fingerprint(spec v1alpha1.ImagePullSecretSpec) int64 {
+	hash := fnv.New64a()
+	_ = json.NewEncoder(hash).Encode(spec) // plain data always can be
+	return int64(hash.Sum64() >> 1)
+}
 
 // Door is a way of asking: it makes orders of what people write, and tells them
 // what became of these.

@@ -42,6 +42,7 @@ func translate(order *Order, withPods bool) (*grant.Grant, []string) {
 		Annotations:    plain(target.Secret.Annotations),
 		ConflictPolicy: target.ConflictPolicy,
 		DeletionPolicy: target.DeletionPolicy,
+		InPlace:        order.InPlace,
 		NameField:      cmp.Or(order.NameField, "spec.target.secret.name"),
 	}, problems
 }

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/imagepullsecrets/operator/internal/dockerconfig"
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
 	"github.com/imagepullsecrets/operator/internal/metrics"
@@ -34,6 +35,7 @@ const revisit = time.Minute
 type Writer interface {
 	Apply(ctx context.Context, desired *corev1ac.SecretApplyConfiguration, takeOver bool) (string, error)
 	Get(ctx context.Context, key types.NamespacedName) (*metav1.PartialObjectMetadata, error)
+	Refresh(ctx context.Context, key types.NamespacedName, logins dockerconfig.Logins, hash string) (string, error)
 	Delete(ctx context.Context, key types.NamespacedName, uid types.UID) error
 	InheritFromIMPS(ctx context.Context, key types.NamespacedName) error
 }
@@ -167,7 +169,7 @@ func (c *Controller) carryOut(ctx context.Context, key types.NamespacedName, p p
 		}
 		return outcome, err
 	case leave:
-		if p.Grant != nil && p.Grant.Content != nil && secret.ours() {
+		if p.Current || (p.Grant != nil && p.Grant.Content != nil && secret.ours()) {
 			return grant.Outcome{State: grant.Held, Hash: p.Grant.Content.Hash}, nil
 		}
 		return grant.Outcome{State: grant.Pending}, nil
@@ -176,8 +178,21 @@ func (c *Controller) carryOut(ctx context.Context, key types.NamespacedName, p p
 	}
 }
 
+// refresh puts the winner's logins into a Secret that stays its owner's.
+func (c *Controller) refresh(ctx context.Context, key types.NamespacedName, g *grant.Grant) (string, error) {
+	logins, _, err := dockerconfig.Parse(g.Content.DockerConfigJSON)
+	if err != nil {
+		return "", err
+	}
+	return c.Writer.Refresh(ctx, key, logins, g.Content.Hash)
+}
+
 // write applies the winner's Secret, by its conflict policy if need be.
 func (c *Controller) write(ctx context.Context, key types.NamespacedName, p plan) (grant.Outcome, error) {
+	if p.Grant.InPlace {
+		version, err := c.refresh(ctx, key, p.Grant)
+		return c.wrote(key, p.Grant, version, err)
+	}
 	if p.InheritFromIMPS {
 		if err := c.Writer.InheritFromIMPS(ctx, key); err != nil {
 			return c.outcome(key, err)
@@ -192,15 +207,20 @@ func (c *Controller) write(ctx context.Context, key types.NamespacedName, p plan
 			return grant.Outcome{State: grant.Failing, Reason: conflict, Message: refused}, nil
 		}
 	}
+	return c.wrote(key, p.Grant, version, err)
+}
+
+// wrote notes a write of g's Secret, which made a resource version or failed.
+func (c *Controller) wrote(key types.NamespacedName, g *grant.Grant, version string, err error) (grant.Outcome, error) {
 	c.Metrics.Wrote("apply", resultOf(err))
 	if err != nil {
 		return c.outcome(key, err)
 	}
-	c.written.wrote(key, p.Grant.Content.Hash, version, c.Clock.Now())
+	c.written.wrote(key, g.Content.Hash, version, c.Clock.Now())
 	if came := c.arrivals.take(key.Namespace); !came.IsZero() {
 		c.Metrics.Propagated(c.Clock.Since(came))
 	}
-	return grant.Outcome{State: grant.Held, Hash: p.Grant.Content.Hash}, nil
+	return grant.Outcome{State: grant.Held, Hash: g.Content.Hash}, nil
 }
 
 // settle deals with a Secret that exists and may be someone else's, by g's

@@ -1,13 +1,16 @@
 package target
 
 import (
+	"errors"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/internal/grant"
+	"github.com/imagepullsecrets/operator/internal/kube"
 	"github.com/imagepullsecrets/operator/internal/rights"
 )
 
@@ -23,6 +26,15 @@ func (c *Controller) outcome(key types.NamespacedName, err error) (grant.Outcome
 	switch {
 	case err == nil:
 		return grant.Outcome{State: grant.Pending}, nil
+	case errors.Is(err, kube.ErrOtherType):
+		failing.Reason = v1alpha1.ReasonConflict
+		failing.Message = fmt.Sprintf("the type of Secret %s is not %s, which can't be changed in place: "+
+			"delete it and create it again with that type", key, corev1.SecretTypeDockerConfigJson)
+		return failing, nil
+	case errors.Is(err, kube.ErrNoDocument):
+		failing.Reason = v1alpha1.ReasonConflict
+		failing.Message = fmt.Sprintf("%v: give Secret %s the key %s, {} for the beginning", err, key, corev1.DockerConfigJsonKey)
+		return failing, nil
 	case namespaceEnding(err):
 		return grant.Outcome{State: grant.Pending}, nil
 	case rights.Missing(err):

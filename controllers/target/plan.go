@@ -42,7 +42,10 @@ type existing struct {
 // ours tells whether this operator, or IMPS before it, keeps the Secret: it is
 // labelled so, or we were the last to write its credentials.
 func (e existing) ours() bool {
-	return e.Found && (e.Intact || e.Labels[v1alpha1.LabelOwnerUID] != "")
+	// Of a Secret that asks for a login we write the credentials, and it stays
+	// its owner's.
+	_, asks := e.Annotations[v1alpha1.AnnotationChainguardUpdater]
+	return e.Found && (e.Intact && !asks || e.Labels[v1alpha1.LabelOwnerUID] != "")
 }
 
 // action is what is to be done about one Secret.
@@ -64,6 +67,8 @@ type plan struct {
 	Action action
 	// Grant is the one that the action is for; nil if there is none.
 	Grant *grant.Grant
+	// Current: the Secret is just what Grant wants.
+	Current bool
 	// TakeOver: write even over what others wrote, for the Secret is ours.
 	TakeOver bool
 	// InheritFromIMPS: what IMPS wrote becomes ours first.
@@ -92,12 +97,14 @@ func decide(o observation) plan {
 	switch {
 	case winner.Suspended:
 		return plan{Action: leave, Grant: winner, Why: "suspended"}
+	case winner.InPlace && !o.Secret.Found:
+		return plan{Action: leave, Grant: winner, Why: "the Secret that asked for it is gone"}
 	case winner.Content == nil:
 		return plan{Action: wait, Grant: winner, Why: "its credentials are not known yet"}
 	case o.Secret.Terminating:
 		return plan{Action: wait, Grant: winner, Why: "the old Secret is being deleted"}
 	case current(o.Secret, winner):
-		return plan{Action: leave, Grant: winner, Why: "current"}
+		return plan{Action: leave, Grant: winner, Current: true, Why: "current"}
 	default:
 		_, fromIMPS := o.Secret.Annotations[v1alpha1.AnnotationIMPSLastApplied]
 		ours := o.Secret.ours()
@@ -124,6 +131,9 @@ func decideUnclaimed(o observation) plan {
 
 // current tells whether a Secret is just what a grant wants.
 func current(secret existing, g *grant.Grant) bool {
+	if g.InPlace {
+		return secret.Intact && secret.Annotations[v1alpha1.AnnotationContentHash] == g.Content.Hash
+	}
 	return secret.Intact &&
 		secret.Labels[v1alpha1.LabelOwnerUID] == string(g.UID) &&
 		secret.Annotations[v1alpha1.AnnotationContentHash] == g.Content.Hash &&

@@ -1,9 +1,7 @@
 package dockerconfig
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"strings"
 )
 
@@ -20,15 +18,13 @@ type writtenEntry struct {
 func Marshal(logins Logins) []byte {
 	auths := make(map[string]writtenEntry, len(logins))
 	for key, login := range logins {
-		auths[key] = writtenEntry{Username: login.Username, Password: login.Password, Auth: encodeAuth(login)}
+		auths[key] = written(login)
 	}
-	var document bytes.Buffer
-	encoder := json.NewEncoder(&document)
-	encoder.SetEscapeHTML(false)
-	// Strings in structs in a map with string keys: nothing here can fail to
-	// encode, and a buffer takes every write.
-	_ = encoder.Encode(map[string]any{"auths": auths})
-	return bytes.TrimSuffix(document.Bytes(), []byte("\n"))
+	return encode(map[string]any{"auths": auths})
+}
+
+func written(login Login) writtenEntry {
+	return writtenEntry{Username: login.Username, Password: login.Password, Auth: encodeAuth(login)}
 }
 
 // encodeAuth returns a login's auth. There is none for a user name with a

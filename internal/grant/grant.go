@@ -45,6 +45,9 @@ type Grant struct {
 	NameField   string
 	Labels      map[string]string
 	Annotations map[string]string
+	// InPlace: the Secret is somebody else's, who asks for logins to be kept in
+	// it. It is neither created nor removed, and what else stands in it stays.
+	InPlace bool
 	// ConflictPolicy and DeletionPolicy are as in the API.
 	ConflictPolicy v1alpha1.ConflictPolicy
 	DeletionPolicy v1alpha1.DeletionPolicy

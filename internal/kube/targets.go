@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,7 +25,10 @@ var (
 	// ErrExists is what Targets.Apply returns where a Secret exists already,
 	// if it was told to create one.
 	ErrExists = errors.New("the Secret exists already")
-	// ErrOtherType is what Targets.Apply returns where the Secret that exists
+	// ErrNoDocument is what Targets.Refresh returns for a Secret that holds no
+	// dockerconfigjson to put logins into.
+	ErrNoDocument = errors.New("the Secret holds no dockerconfigjson")
+	// ErrOtherType is what Targets.Apply and Targets.Refresh return where the Secret that exists
 	// is of another type, which can't be changed in place.
 	ErrOtherType = errors.New("a Secret of another type is in the way")
 )
@@ -67,6 +71,37 @@ func (t *Targets) Apply(ctx context.Context, desired *corev1ac.SecretApplyConfig
 	default:
 		return written.ResourceVersion, nil
 	}
+}
+
+// Refresh puts logins into a Secret that is not ours, in place of those that it
+// has for the same registries, and notes the hash of what was put there; it
+// changes nothing else. It returns the resource version that the Secret has then.
+// The error is ErrOtherType, ErrNoDocument, why the document can't be read, or
+// the API server's: NotFound if the Secret is not there, and Conflict if it
+// changed meanwhile.
+func (t *Targets) Refresh(ctx context.Context, key types.NamespacedName, logins dockerconfig.Logins, hash string) (string, error) {
+	secret, err := t.secrets.Secrets(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	document, found := secret.Data[corev1.DockerConfigJsonKey]
+	switch {
+	case secret.Type != corev1.SecretTypeDockerConfigJson:
+		return "", ErrOtherType
+	case !found:
+		return "", ErrNoDocument
+	}
+	if document, err = dockerconfig.Replace(document, logins); err != nil {
+		return "", fmt.Errorf("%w that can be read: %w", ErrNoDocument, err)
+	}
+	desired := corev1ac.Secret(key.Name, key.Namespace).WithUID(secret.UID).WithResourceVersion(secret.ResourceVersion).
+		WithAnnotations(map[string]string{v1alpha1.AnnotationContentHash: hash}).
+		WithData(map[string][]byte{corev1.DockerConfigJsonKey: document})
+	written, err := t.secrets.Secrets(key.Namespace).Apply(ctx, desired, metav1.ApplyOptions{FieldManager: v1alpha1.FieldManager, Force: true})
+	if err != nil {
+		return "", err
+	}
+	return written.ResourceVersion, nil
 }
 
 // isTypeChange tells whether a write failed because a Secret's type is fixed.
