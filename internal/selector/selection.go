@@ -1,5 +1,5 @@
-// Package selector decides which namespaces the rules of an ImagePullSecret's
-// spec.target select.
+// Package selector decides which namespaces, and which ServiceAccounts in them,
+// the rules of an ImagePullSecret's spec.target select.
 package selector
 
 import "k8s.io/apimachinery/pkg/labels"
@@ -21,6 +21,9 @@ type Namespace struct {
 	Labels      map[string]string
 	Annotations map[string]string
 }
+
+// subject is what rules look at, of whatever kind it is.
+type subject = Namespace
 
 // Verdict is what a Selection decides on a namespace.
 type Verdict int
@@ -73,7 +76,7 @@ func (s Selection) HasPodRules() bool { return len(s.pods.labels)+len(s.pods.ann
 // Pod reports whether a Pod with these labels and annotations selects its
 // namespace, provided that the verdict on the namespace is NeedsPod.
 func (s Selection) Pod(labels, annotations map[string]string) bool {
-	return s.pods.match(Namespace{Labels: labels, Annotations: annotations}) != nil
+	return s.pods.match(subject{Labels: labels, Annotations: annotations}) != nil
 }
 
 // Why says in one sentence what the verdict on a namespace rests on: the path
@@ -103,22 +106,22 @@ type rules struct {
 }
 
 // match returns a rule that matches, nil if none does. It does not allocate.
-func (r *rules) match(ns Namespace) *rule {
-	if exact, found := r.names[ns.Name]; found {
+func (r *rules) match(of subject) *rule {
+	if exact, found := r.names[of.Name]; found {
 		return exact
 	}
 	for i := range r.globs {
-		if r.globs[i].matches(ns.Name) {
+		if r.globs[i].matches(of.Name) {
 			return &r.globs[i].rule
 		}
 	}
 	for i := range r.labels {
-		if r.labels[i].selector.Matches(labels.Set(ns.Labels)) {
+		if r.labels[i].selector.Matches(labels.Set(of.Labels)) {
 			return &r.labels[i].rule
 		}
 	}
 	for i := range r.annotations {
-		if r.annotations[i].matches(ns.Annotations) {
+		if r.annotations[i].matches(of.Annotations) {
 			return &r.annotations[i].rule
 		}
 	}
