@@ -3,18 +3,20 @@ package grant
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 )
 
-// Board keeps the outcome of every grant in every namespace that it selects.
-// It is safe for concurrent use.
+// Board keeps the outcome of every grant in every place that it selects. A place
+// is a namespace or, on a Board of its own, a ServiceAccount, which is called
+// <namespace>/<name>. It is safe for concurrent use.
 type Board struct {
 	changed func(grant string)
 
 	mu     sync.Mutex
-	grants map[string]map[string]Outcome // grant name → namespace → outcome
+	grants map[string]map[string]Outcome // grant name → place → outcome
 }
 
 // NewBoard returns an empty Board that calls changed, from any goroutine and
@@ -23,87 +25,87 @@ func NewBoard(changed func(grant string)) *Board {
 	return &Board{changed: changed, grants: map[string]map[string]Outcome{}}
 }
 
-// Record sets a grant's outcome in a namespace that it selects.
-func (b *Board) Record(grant, namespace string, outcome Outcome) {
-	if b.set(grant, namespace, outcome) {
+// Record sets a grant's outcome in a place that it selects.
+func (b *Board) Record(grant, place string, outcome Outcome) {
+	if b.set(grant, place, outcome) {
 		b.changed(grant)
 	}
 }
 
-func (b *Board) set(grant, namespace string, outcome Outcome) bool {
+func (b *Board) set(grant, place string, outcome Outcome) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	namespaces := b.grants[grant]
-	if namespaces == nil {
-		namespaces = map[string]Outcome{}
-		b.grants[grant] = namespaces
+	places := b.grants[grant]
+	if places == nil {
+		places = map[string]Outcome{}
+		b.grants[grant] = places
 	}
-	if namespaces[namespace] == outcome {
+	if places[place] == outcome {
 		return false
 	}
-	namespaces[namespace] = outcome
+	places[place] = outcome
 	return true
 }
 
-// Forget removes a namespace that a grant does not select any more.
-func (b *Board) Forget(grant, namespace string) {
+// Forget removes a place that a grant does not select any more.
+func (b *Board) Forget(grant, place string) {
 	b.mu.Lock()
-	_, found := b.grants[grant][namespace]
-	delete(b.grants[grant], namespace)
+	_, found := b.grants[grant][place]
+	delete(b.grants[grant], place)
 	b.mu.Unlock()
 	if found {
 		b.changed(grant)
 	}
 }
 
-// Select makes namespaces the ones that a grant selects: unknown ones become
+// Select makes places the ones that a grant selects: unknown ones become
 // Pending, others are dropped. It returns the dropped ones. It does not call
 // changed: its caller is the one who would be told.
-func (b *Board) Select(grant string, namespaces []string) []string {
+func (b *Board) Select(grant string, places []string) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	before := b.grants[grant]
-	after := make(map[string]Outcome, len(namespaces))
-	for _, namespace := range namespaces {
-		outcome, known := before[namespace]
+	after := make(map[string]Outcome, len(places))
+	for _, place := range places {
+		outcome, known := before[place]
 		if !known {
 			outcome = Outcome{State: Pending}
 		}
-		after[namespace] = outcome
-		delete(before, namespace)
+		after[place] = outcome
+		delete(before, place)
 	}
 	b.grants[grant] = after
 	return slices.Collect(maps.Keys(before))
 }
 
-// Drop forgets a grant and returns the namespaces that it selected.
+// Drop forgets a grant and returns the places that it selected.
 func (b *Board) Drop(grant string) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	namespaces := slices.Collect(maps.Keys(b.grants[grant]))
+	places := slices.Collect(maps.Keys(b.grants[grant]))
 	delete(b.grants, grant)
-	return namespaces
+	return places
 }
 
-// Holds tells whether a grant's Secret stands in a namespace, with whatever
+// Holds tells whether a grant's Secret stands in a place, with whatever
 // content.
-func (b *Board) Holds(grant, namespace string) bool {
+func (b *Board) Holds(grant, place string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.grants[grant][namespace].State == Held
+	return b.grants[grant][place].State == Held
 }
 
 // Summary is a grant's outcomes, counted.
 type Summary struct {
-	// Selected, Ready and Failing count namespaces.
+	// Selected, Ready and Failing count places.
 	Selected, Ready, Failing int
-	// Behind counts namespaces whose Secret is not the current one: those
-	// that were not tried yet and those that hold earlier content.
+	// Behind counts places that do not have what is current: those that were
+	// not tried yet and those that hold earlier content.
 	Behind int
-	// Failures are the first of the failing namespaces by name, at most
+	// Failures are the first of the failing places by name, at most
 	// v1alpha1.MaxFailingTargets.
 	Failures []v1alpha1.FailingTarget
-	// Holding are the first of the ready namespaces by name, at most
+	// Holding are the first of the ready places by name, at most
 	// v1alpha1.MaxManagedNamespaces.
 	Holding []string
 }
@@ -111,30 +113,31 @@ type Summary struct {
 // Summary counts a grant's outcomes; hash is the grant's current Content.Hash.
 func (b *Board) Summary(grant, hash string) Summary {
 	b.mu.Lock()
-	namespaces := maps.Clone(b.grants[grant])
+	places := maps.Clone(b.grants[grant])
 	b.mu.Unlock()
 
-	summary := Summary{Selected: len(namespaces)}
+	summary := Summary{Selected: len(places)}
 	var failing, holding []string
-	for namespace, outcome := range namespaces {
+	for place, outcome := range places {
 		switch outcome.State {
 		case Held:
-			holding = append(holding, namespace)
+			holding = append(holding, place)
 			if outcome.Hash != hash {
 				summary.Behind++
 			}
 		case Failing:
-			failing = append(failing, namespace)
+			failing = append(failing, place)
 		case Pending:
 			summary.Behind++
 		}
 	}
 	summary.Ready, summary.Failing = len(holding), len(failing)
 	summary.Holding = first(holding, v1alpha1.MaxManagedNamespaces)
-	for _, namespace := range first(failing, v1alpha1.MaxFailingTargets) {
-		outcome := namespaces[namespace]
+	for _, place := range first(failing, v1alpha1.MaxFailingTargets) {
+		namespace, account, _ := strings.Cut(place, "/")
 		summary.Failures = append(summary.Failures, v1alpha1.FailingTarget{
-			Namespace: namespace, Reason: outcome.Reason, Message: outcome.Message,
+			Namespace: namespace, ServiceAccount: account,
+			Reason: places[place].Reason, Message: places[place].Message,
 		})
 	}
 	return summary

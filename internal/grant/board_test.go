@@ -53,3 +53,17 @@ func TestBoardSummaryIsBounded(t *testing.T) {
 		t.Errorf("lists hold %d and %d", len(s.Failures), len(s.Holding))
 	}
 }
+
+func TestAFailingServiceAccountIsNamed(t *testing.T) {
+	b := NewBoard(func(string) {})
+	b.Record("g", "team-b/default", Outcome{State: Failing, Reason: "R", Message: "m"})
+	b.Record("g", "team-a/ci", Outcome{State: Failing, Reason: "R", Message: "m"})
+	b.Record("g", "team-a/default", Outcome{State: Held})
+	want := []v1alpha1.FailingTarget{
+		{Namespace: "team-a", ServiceAccount: "ci", Reason: "R", Message: "m"},
+		{Namespace: "team-b", ServiceAccount: "default", Reason: "R", Message: "m"},
+	}
+	if got := b.Summary("g", ""); !slices.Equal(got.Failures, want) || got.Behind != 0 {
+		t.Errorf("got %+v", got)
+	}
+}

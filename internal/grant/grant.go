@@ -1,6 +1,6 @@
 // Package grant holds the one thing that the engine understands: which
-// credentials are to stand in which Secret of which namespaces, on whose
-// behalf. Every way of asking for Secrets is translated into grants; what
+// credentials are to stand in which Secret of which namespaces, attached to
+// which ServiceAccounts, on whose behalf. Every way of asking for Secrets is translated into grants; what
 // carries grants out does not know where they came from.
 package grant
 
@@ -32,12 +32,17 @@ type Grant struct {
 	// Namespace is the only one that the grant selects, without any rule; ""
 	// if its Selection decides.
 	Namespace string
+	// Generation is that of the object's spec, which this grant translates.
+	Generation int64
 	// Suspended: leave everything as it is.
 	Suspended bool
 	// Selection decides on namespaces.
 	Selection selector.Selection
-	// Unsure: a rule of the selection can't be followed, so that a namespace
-	// which is not selected may be meant to be: nothing is removed.
+	// Accounts decides on ServiceAccounts in selected namespaces, in whose
+	// imagePullSecrets SecretName is to stand.
+	Accounts selector.Accounts
+	// Unsure: a rule can't be followed, so that what is not selected may be
+	// meant to be: nothing is removed.
 	Unsure bool
 	// SecretName, Labels and Annotations describe the Secret.
 	SecretName string
@@ -91,11 +96,13 @@ func (g *Grant) OwnerReference() *metav1ac.OwnerReferenceApplyConfiguration {
 	return reference
 }
 
-// Outcome is what became of a grant in one namespace.
+// Outcome is what became of a grant in one place: a namespace or a
+// ServiceAccount.
 type Outcome struct {
-	// State is what is true of the Secret.
+	// State is what is true of the Secret, or of its name in the ServiceAccount.
 	State State
-	// Hash is Content.Hash of what the Secret holds, if State is Held.
+	// Hash is Content.Hash of what the Secret holds, if State is Held; "" for a
+	// ServiceAccount.
 	Hash string
 	// Reason and Message say why, if State is Failing: a reason of the API,
 	// and a sentence that says what to do.
@@ -103,14 +110,14 @@ type Outcome struct {
 	Message string
 }
 
-// State is the state of a grant's Secret in one namespace.
+// State is the state of a grant in one place.
 type State int
 
 const (
 	// Pending: nothing was tried yet.
 	Pending State = iota + 1
-	// Held: the Secret stands there.
+	// Held: the Secret, or its name, stands there.
 	Held
-	// Failing: the Secret could not be written, or must not be.
+	// Failing: it could not be written, or must not be.
 	Failing
 )
