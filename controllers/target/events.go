@@ -6,41 +6,24 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/imagepullsecrets/operator/internal/grant"
+	"github.com/imagepullsecrets/operator/internal/kube"
 	"github.com/imagepullsecrets/operator/internal/scope"
-)
-
-// Priorities of work, so that a new namespace does not wait for a rotation of
-// all others.
-const (
-	// urgent is for namespaces and Pods that came, and for drift.
-	urgent = 10
-	// bulk is for what a change of a grant means for all its namespaces.
-	bulk = -10
 )
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 // Enqueue asks for Secrets to be looked at, after everything that is urgent.
 func (c *Controller) Enqueue(keys ...types.NamespacedName) {
-	c.queue.Add(priorityqueue.AddOpts{Priority: new(bulk)}, requests(keys)...)
+	c.queue.AddKeys(kube.Bulk, keys...)
 }
 
 func (c *Controller) enqueueUrgently(keys ...types.NamespacedName) {
-	c.queue.Add(priorityqueue.AddOpts{Priority: new(urgent)}, requests(keys)...)
-}
-
-func requests(keys []types.NamespacedName) []reconcile.Request {
-	requests := make([]reconcile.Request, len(keys))
-	for i, key := range keys {
-		requests[i] = reconcile.Request{NamespacedName: key}
-	}
-	return requests
+	c.queue.AddKeys(kube.Urgent, keys...)
 }
 
 // SelectionChanged looks at a grant's Secret in a namespace ahead of all bulk.

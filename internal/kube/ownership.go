@@ -77,3 +77,21 @@ func TransformPod(object any) (any, error) {
 	}
 	return object, nil
 }
+
+// TransformServiceAccount strips a ServiceAccount down to what selection and
+// its imagePullSecrets need.
+func TransformServiceAccount(object any) (any, error) {
+	account, ok := object.(*corev1.ServiceAccount)
+	if !ok {
+		return object, nil
+	}
+	delete(account.Annotations, corev1.LastAppliedConfigAnnotation)
+	return &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: account.Namespace, Name: account.Name, UID: account.UID,
+			ResourceVersion: account.ResourceVersion, DeletionTimestamp: account.DeletionTimestamp,
+			Labels: account.Labels, Annotations: account.Annotations,
+		},
+		ImagePullSecrets: account.ImagePullSecrets,
+	}, nil
+}

@@ -5,9 +5,20 @@ import (
 	"fmt"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// Priorities of work, so that what is new does not wait for a change of
+// everything else.
+const (
+	// Urgent is for namespaces, Pods and ServiceAccounts that came, and for
+	// drift.
+	Urgent = 10
+	// Bulk is for what a change of a grant means wherever it applies.
+	Bulk = -10
 )
 
 // Queue gives those who are no watch a way into a controller's queue. It may
@@ -28,6 +39,15 @@ func (q *Queue) Add(options priorityqueue.AddOpts, requests ...reconcile.Request
 		return
 	}
 	q.queue.AddWithOpts(options, requests...)
+}
+
+// AddKeys asks for what is called by keys to be reconciled, with a priority.
+func (q *Queue) AddKeys(priority int, keys ...types.NamespacedName) {
+	requests := make([]reconcile.Request, len(keys))
+	for i, key := range keys {
+		requests[i] = reconcile.Request{NamespacedName: key}
+	}
+	q.Add(priorityqueue.AddOpts{Priority: &priority}, requests...)
 }
 
 // Start takes the queue of the controller that q is a source of; it is a

@@ -179,6 +179,11 @@ func PodMetadata() *metav1.PartialObjectMetadata {
 	return metadataOf("Pod")
 }
 
+// ServiceAccountMetadata returns an empty metadata-only ServiceAccount.
+func ServiceAccountMetadata() *metav1.PartialObjectMetadata {
+	return metadataOf("ServiceAccount")
+}
+
 func metadataOf(kind string) *metav1.PartialObjectMetadata {
 	object := &metav1.PartialObjectMetadata{}
 	object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))

@@ -21,6 +21,7 @@ type Metrics struct {
 	leasesNotSaved    prometheus.Counter
 	targets           *prometheus.GaugeVec
 	writes            *prometheus.CounterVec
+	attachments       *prometheus.CounterVec
 	propagation       prometheus.Histogram
 }
 
@@ -37,8 +38,9 @@ func New(registerer prometheus.Registerer) *Metrics {
 		leasesNotSaved: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: name("lease_save_failures_total"), Help: "Leases that could not be persisted and will be obtained anew after a restart.",
 		}),
-		targets: gauge("targets", "Selected namespaces, by state of their Secret: ready, failing or pending.", []string{"imagepullsecret", "state"}),
-		writes:  counter("target_writes_total", "Writes of target Secrets, by operation (apply, delete) and result: success, conflict, forbidden or error.", "operation", "result"),
+		targets:     gauge("targets", "Selected namespaces, by state of their Secret: ready, failing or pending.", []string{"imagepullsecret", "state"}),
+		writes:      counter("target_writes_total", "Writes of target Secrets, by operation (apply, delete) and result: success, conflict, forbidden or error.", "operation", "result"),
+		attachments: counter("serviceaccount_writes_total", "Writes of ServiceAccounts' imagePullSecrets, by result: success, conflict, forbidden or error.", "result"),
 		propagation: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: name("propagation_seconds"), Help: "Time from a new namespace coming to be known to its Secret being written.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
@@ -50,7 +52,7 @@ func New(registerer prometheus.Registerer) *Metrics {
 	})
 	build.Set(1)
 	registerer.MustRegister(build, m.credentialExpiry, m.credentialRenewal, m.exchanges, m.exchangeDuration,
-		m.leasesNotSaved, m.targets, m.writes, m.propagation)
+		m.leasesNotSaved, m.targets, m.writes, m.attachments, m.propagation)
 	return m
 }
 
@@ -107,6 +109,9 @@ func (m *Metrics) Forget(object string) {
 
 // Wrote counts one write of a target Secret.
 func (m *Metrics) Wrote(operation, result string) { m.writes.WithLabelValues(operation, result).Inc() }
+
+// Attached counts one write of a ServiceAccount's imagePullSecrets.
+func (m *Metrics) Attached(result string) { m.attachments.WithLabelValues(result).Inc() }
 
 // Propagated measures how long a new namespace waited for its Secret.
 func (m *Metrics) Propagated(took time.Duration) { m.propagation.Observe(took.Seconds()) }

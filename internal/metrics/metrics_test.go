@@ -44,6 +44,7 @@ func TestNoLabelGrowsWithNamespaces(t *testing.T) {
 	m.SetCredentials("a", []Credential{{Name: "ns/x", Provider: "ecr"}})
 	m.ExchangeDone("ecr", "success", time.Second)
 	m.Wrote("apply", "success")
+	m.Attached("success")
 	m.Propagated(time.Second)
 	m.LeaseNotSaved()
 	families, err := registry.Gather()
@@ -61,7 +62,7 @@ func TestNoLabelGrowsWithNamespaces(t *testing.T) {
 			}
 		}
 	}
-	if len(families) != 9 {
-		t.Errorf("%d metrics, want 9: each is to be checked here", len(families))
+	if len(families) != 10 {
+		t.Errorf("%d metrics, want 10: each is to be checked here", len(families))
 	}
 }

@@ -56,3 +56,8 @@ const ForLeases = `{apiGroups: [""], resources: [secrets], ` +
 // ForPods is the RBAC rule that lets the operator watch Pods, which selectors
 // on Pods take.
 const ForPods = `{apiGroups: [""], resources: [pods], verbs: [list, watch]}`
+
+// ForAttaching is the RBAC rule that lets the operator keep names in the
+// imagePullSecrets of ServiceAccounts, as a person would add it to a
+// ClusterRole.
+const ForAttaching = `{apiGroups: [""], resources: [serviceaccounts], verbs: [get, list, watch, patch]}`

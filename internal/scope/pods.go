@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
@@ -18,9 +15,6 @@ import (
 )
 
 type deletedUnseen = toolscache.DeletedFinalStateUnknown
-
-// podSyncDeadline bounds the wait for the first list of Pods.
-const podSyncDeadline = 15 * time.Second
 
 // selectedByPod tells whether a namespace holds a Pod that a grant matches, or
 // did so until a short time ago.
@@ -88,10 +82,6 @@ func (w *podWatch) started(index toolscache.Indexer, stop context.CancelFunc) {
 	w.index, w.stop = index, stop
 }
 
-// indexed is an informer that lets its objects be looked at without copying
-// them, as those of controller-runtime do.
-type indexed interface{ GetIndexer() toolscache.Indexer }
-
 // in returns the Pods in a namespace, which the caller must not change.
 func (w *podWatch) in(namespace string) ([]any, error) {
 	w.mu.RLock()
@@ -136,27 +126,12 @@ func (s *Scope) startPods(ctx, life context.Context) (toolscache.Indexer, error)
 	if err != nil {
 		return nil, err
 	}
-	go func() {
-		if err := pods.Start(life); err != nil {
-			log.FromContext(life).Error(err, "watching Pods")
-		}
-	}()
-	ctx, cancel := context.WithTimeout(ctx, podSyncDeadline)
-	defer cancel()
-	// The cache may not have started yet, and would then not wait by itself.
-	informer, err := pods.GetInformer(ctx, kube.PodMetadata(), cache.BlockUntilSynced(false))
+	informer, index, err := kube.StartInformer(ctx, life, pods, kube.PodMetadata(), "Pods")
 	if err != nil {
 		return nil, err
 	}
-	if !toolscache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
-		return nil, fmt.Errorf("not all Pods were known after %s", podSyncDeadline)
-	}
-	known, ok := informer.(indexed)
-	if !ok {
-		return nil, fmt.Errorf("the informer is a %T, which has no index", informer)
-	}
 	_, err = informer.AddEventHandler(podEvents{s})
-	return known.GetIndexer(), err
+	return index, err
 }
 
 // podEvents turns what happens to Pods into changes; it is a handler of
