@@ -23,7 +23,6 @@ import (
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
 	"github.com/imagepullsecrets/operator/internal/metrics"
-	"github.com/imagepullsecrets/operator/internal/rights"
 	"github.com/imagepullsecrets/operator/internal/scope"
 )
 
@@ -162,7 +161,7 @@ func (c *Controller) carryOut(ctx context.Context, key types.NamespacedName, p p
 		return c.write(ctx, key, p)
 	case remove:
 		err := c.Writer.Delete(ctx, key, secret.UID)
-		c.Metrics.Wrote("delete", resultOf(err))
+		c.Metrics.Wrote("delete", metrics.ResultOf(err))
 		outcome, err := c.outcome(key, err)
 		if outcome.State == grant.Failing {
 			log.FromContext(ctx).Info("a Secret that is not wanted any more stays", "reason", outcome.Reason, "message", outcome.Message)
@@ -212,7 +211,7 @@ func (c *Controller) write(ctx context.Context, key types.NamespacedName, p plan
 
 // wrote notes a write of g's Secret, which made a resource version or failed.
 func (c *Controller) wrote(key types.NamespacedName, g *grant.Grant, version string, err error) (grant.Outcome, error) {
-	c.Metrics.Wrote("apply", resultOf(err))
+	c.Metrics.Wrote("apply", metrics.ResultOf(err))
 	if err != nil {
 		return c.outcome(key, err)
 	}
@@ -273,18 +272,6 @@ func (c *Controller) report(key types.NamespacedName, claims []*grant.Grant, p p
 	}
 	if p.Action == leave && len(claims) == 0 {
 		c.arrivals.take(key.Namespace)
-	}
-}
-
-// resultOf names a write's outcome for metrics.
-func resultOf(err error) string {
-	switch {
-	case err == nil:
-		return "success"
-	case rights.Missing(err):
-		return "forbidden"
-	default:
-		return "error"
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/imagepullsecrets/operator/internal/rights"
 	"github.com/imagepullsecrets/operator/internal/version"
 )
 
@@ -109,6 +111,20 @@ func (m *Metrics) Forget(object string) {
 
 // Wrote counts one write of a target Secret.
 func (m *Metrics) Wrote(operation, result string) { m.writes.WithLabelValues(operation, result).Inc() }
+
+// ResultOf names what became of a write, for Wrote and Attached.
+func ResultOf(err error) string {
+	switch {
+	case err == nil:
+		return "success"
+	case apierrors.IsConflict(err):
+		return "conflict"
+	case rights.Missing(err):
+		return "forbidden"
+	default:
+		return "error"
+	}
+}
 
 // Attached counts one write of a ServiceAccount's imagePullSecrets.
 func (m *Metrics) Attached(result string) { m.attachments.WithLabelValues(result).Inc() }
