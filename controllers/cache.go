@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -46,19 +47,24 @@ func ours() labels.Selector {
 
 // targetCaches hold the metadata of target Secrets: one cache for all of them,
 // or one for each name that the operator is told to keep. With names a right
-// on those names is enough, since each is watched by its name.
+// on those names is enough, since each is watched by its name. Secrets that may
+// ask for a login are watched by their names either way.
 type targetCaches struct {
-	all    cache.Cache            // nil with names
-	byName map[string]cache.Cache // nil without
+	all    cache.Cache            // nil if there is one for each name
+	byName map[string]cache.Cache // hold all Secrets of a name, also foreign ones
 }
 
-// newTargetCaches returns the caches, run by mgr.
-func newTargetCaches(mgr manager.Manager, names []string) (*targetCaches, error) {
-	if len(names) == 0 {
-		return &targetCaches{all: mgr.GetCache()}, nil
-	}
+// newTargetCaches returns caches for target Secrets of some names, or of any if
+// there are none, and for those that may ask; mgr runs them.
+func newTargetCaches(mgr manager.Manager, names, asking []string) (*targetCaches, error) {
 	caches := &targetCaches{byName: map[string]cache.Cache{}}
-	for _, name := range names {
+	if len(names) == 0 {
+		caches.all = mgr.GetCache()
+	}
+	for _, name := range slices.Concat(names, asking) {
+		if caches.byName[name] != nil {
+			continue
+		}
 		named, err := newNamedCache(mgr, name)
 		if err != nil {
 			return nil, err
@@ -90,6 +96,12 @@ func newPodCache(mgr manager.Manager) (cache.Cache, error) {
 	})
 }
 
+// newAccountCache returns a cache of ServiceAccounts, apart from the manager's
+// for the same reasons.
+func newAccountCache(mgr manager.Manager) (cache.Cache, error) {
+	return newCacheOf(mgr, &corev1.ServiceAccount{}, cache.ByObject{Transform: kube.TransformServiceAccount})
+}
+
 // newCacheOf returns a cache of one kind of objects, which nobody runs yet.
 func newCacheOf(mgr manager.Manager, kind client.Object, shape cache.ByObject) (cache.Cache, error) {
 	return cache.New(rest.CopyConfig(mgr.GetConfig()), cache.Options{
@@ -101,26 +113,27 @@ func newCacheOf(mgr manager.Manager, kind client.Object, shape cache.ByObject) (
 
 // each returns the caches in a stable order.
 func (t *targetCaches) each() []cache.Cache {
+	caches := t.named(slices.Sorted(maps.Keys(t.byName)))
 	if t.all != nil {
-		return []cache.Cache{t.all}
+		caches = append(caches, t.all)
 	}
-	var names []string
-	for name := range t.byName {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	caches := make([]cache.Cache, len(names))
-	for i, name := range names {
-		caches[i] = t.byName[name]
+	return caches
+}
+
+// named returns the caches of Secrets of names that are watched by their name.
+func (t *targetCaches) named(names []string) []cache.Cache {
+	var caches []cache.Cache
+	for _, name := range names {
+		caches = append(caches, t.byName[name])
 	}
 	return caches
 }
 
 // Get returns a target Secret's metadata, or NotFound.
 func (t *targetCaches) Get(ctx context.Context, key types.NamespacedName) (*metav1.PartialObjectMetadata, error) {
-	from := t.all
+	from := t.byName[key.Name]
 	if from == nil {
-		from = t.byName[key.Name]
+		from = t.all
 	}
 	if from == nil {
 		return nil, apierrors.NewNotFound(corev1.Resource("secrets"), key.Name)

@@ -2,12 +2,14 @@
 package controllers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -15,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -22,8 +25,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/controllers/annotatedaccount"
+	"github.com/imagepullsecrets/operator/controllers/annotatedsecret"
 	"github.com/imagepullsecrets/operator/controllers/imagepullsecret"
 	"github.com/imagepullsecrets/operator/controllers/order"
+	"github.com/imagepullsecrets/operator/controllers/serviceaccount"
 	"github.com/imagepullsecrets/operator/controllers/target"
 	"github.com/imagepullsecrets/operator/internal/credentials"
 	"github.com/imagepullsecrets/operator/internal/grant"
@@ -44,9 +50,19 @@ type Config struct {
 	// PodGrace after the last of these has left.
 	PodSelectors bool
 	PodGrace     time.Duration
+	// ServiceAccounts allows Secrets to be attached to ServiceAccounts.
+	ServiceAccounts bool
+	// AnnotatedAccounts lets annotated ServiceAccounts ask for logins. It takes
+	// ServiceAccounts.
+	AnnotatedAccounts bool
+	// AnnotatedSecretNames are the names of Secrets that may ask for a login to
+	// be kept in them, by what AnnotatedSecrets says; empty for none.
+	AnnotatedSecretNames []string
+	AnnotatedSecrets     annotatedsecret.Config
 	// ResyncInterval is how often everything is looked at without a cause.
 	ResyncInterval time.Duration
-	// TargetWorkers is how many Secrets are written at a time.
+	// TargetWorkers is how many Secrets, and how many ServiceAccounts, are
+	// written at a time.
 	TargetWorkers int
 	// Schedule says when short-lived logins are renewed.
 	Schedule credentials.Schedule
@@ -57,18 +73,40 @@ type Config struct {
 
 // orders is what the controller of orders needs of it.
 func (c Config) orders() order.Config {
-	return order.Config{TargetNames: c.TargetNames, PodSelectors: c.PodSelectors, ResyncInterval: c.ResyncInterval}
+	return order.Config{
+		TargetNames: c.TargetNames, PodSelectors: c.PodSelectors, ServiceAccounts: c.ServiceAccounts,
+		ResyncInterval: c.ResyncInterval,
+	}
 }
 
 // orderWorkers is how many orders are looked at at a time. Nothing
 // there waits for a network, except for the API server's answer to a status.
 const orderWorkers = 4
 
-// Retries of a Secret that could not be written.
+// Retries of a Secret or a ServiceAccount that could not be written.
 const (
 	firstRetry   = 100 * time.Millisecond
 	longestRetry = time.Minute
 )
+
+// parts are the controllers and what they share. Those that depend on one
+// another in a circle find each other here.
+type parts struct {
+	mgr      manager.Manager
+	config   Config
+	core     corev1client.CoreV1Interface
+	secrets  *targetCaches
+	book     *grant.Book
+	measured *metrics.Metrics
+	watchdog *watchdog
+
+	scope       *scope.Scope
+	targets     *target.Controller
+	attachments *serviceaccount.Controller
+	accounts    *annotatedaccount.Door // nil if there is to be none
+	annotated   *annotatedsecret.Door  // nil if there is to be none
+	orders      *order.Controller
+}
 
 // Add puts every controller on mgr, whose cache must have the shape of
 // CacheOptions. /healthz then fails while a worker is stuck, and /readyz until
@@ -78,47 +116,92 @@ func Add(mgr manager.Manager, config Config) error {
 	if err != nil {
 		return fmt.Errorf("making a client for Secrets: %w", err)
 	}
-	secrets, err := newTargetCaches(mgr, config.TargetNames)
+	secrets, err := newTargetCaches(mgr, config.TargetNames, config.AnnotatedSecretNames)
 	if err != nil {
 		return fmt.Errorf("making caches for target Secrets: %w", err)
 	}
-
-	var orders *order.Controller // woken by what it depends on itself
-	measured := metrics.New(ctrlmetrics.Registry)
-	book := &grant.Book{}
-	board := grant.NewBoard(func(name string) { orders.OutcomeChanged(name) })
-	sources := kube.NewSecretWatches(core, func(ref types.NamespacedName) { orders.SecretChanged(ref) })
-	accounts := kube.NewServiceAccountWatches(core, func(ref types.NamespacedName) { orders.AccountChanged(ref) })
-	leases := newLeases(mgr, core, config, measured, func(key string) { orders.LeaseChanged(key) })
+	p := &parts{
+		mgr: mgr, config: config, core: core, secrets: secrets, book: &grant.Book{},
+		measured: metrics.New(ctrlmetrics.Registry), watchdog: newWatchdog(clock.RealClock{}),
+	}
+	p.scope = p.newScope()
+	outcomeChanged := func(name string) { p.orders.OutcomeChanged(name) }
+	board, accountBoard := grant.NewBoard(outcomeChanged), grant.NewBoard(outcomeChanged)
 	writer := kube.NewTargets(core, mgr.GetAPIReader())
-	var targets *target.Controller // woken by what it depends on itself
-	selections := scope.New(scope.Deps{
-		Book: book, Namespaces: mgr.GetCache(), Stands: secrets.Stands,
-		NewPods: func() (cache.Cache, error) { return newPodCache(mgr) },
-		Changed: func(change scope.Change) { targets.SelectionChanged(change) },
-		Grace:   config.PodGrace, Clock: clock.RealClock{},
+	p.targets = target.New(target.Deps{
+		Book: p.book, Board: board, Scope: p.scope, Secrets: secrets, Writer: writer,
+		Metrics: p.measured, Clock: clock.RealClock{},
 	})
-	targets = target.New(target.Deps{
-		Book: book, Board: board, Scope: selections, Secrets: secrets, Writer: writer,
-		Metrics: measured, Clock: clock.RealClock{},
-	})
-	orders = order.New(order.Deps{
-		Doors: []order.Door{imagepullsecret.New(mgr.GetClient(), mgr.GetEventRecorder(v1alpha1.FieldManager))},
-		Book:  book, Board: board, Secrets: sources, Accounts: accounts, Leases: leases,
-		Targets: targets, Scope: selections, Owned: secrets, Written: writer,
+	p.attachments = p.newAttachments(accountBoard)
+	p.addDoors()
+	sources := kube.NewSecretWatches(core, func(ref types.NamespacedName) { p.orders.SecretChanged(ref) })
+	accounts := kube.NewServiceAccountWatches(core, func(ref types.NamespacedName) { p.orders.AccountChanged(ref) })
+	leases := newLeases(mgr, core, config, p.measured, func(key string) { p.orders.LeaseChanged(key) })
+	p.orders = order.New(order.Deps{
+		Doors: p.doors(), Book: p.book, Board: board, AccountBoard: accountBoard,
+		Secrets: sources, Accounts: accounts, Leases: leases,
+		Targets: p.targets, Attachments: p.attachments, Scope: p.scope, Owned: secrets, Written: writer,
 		Interpret: registry.New(registry.Options{Ambient: config.Ambient}).Source,
-		Metrics:   measured, Clock: clock.RealClock{},
+		Metrics:   p.measured, Clock: clock.RealClock{},
 		Config: config.orders(),
 	})
-
-	watchdog := newWatchdog(clock.RealClock{})
 	return errors.Join(
 		mgr.Add(sources), mgr.Add(accounts), mgr.Add(leases),
-		addOrders(mgr, orders, watchdog),
-		addTargets(mgr, targets, selections, secrets.each(), config.TargetWorkers, watchdog),
-		mgr.AddHealthzCheck("workers", watchdog.check),
+		p.addOrders(), p.addTargets(), p.addAttachments(),
+		mgr.AddHealthzCheck("workers", p.watchdog.check),
 		mgr.AddReadyzCheck("caches", inSync(append(secrets.each(), mgr.GetCache()))),
 	)
+}
+
+// newScope returns what knows which namespaces grants select, and tells
+// everyone who carries them out.
+func (p *parts) newScope() *scope.Scope {
+	return scope.New(scope.Deps{
+		Book: p.book, Namespaces: p.mgr.GetCache(), Stands: p.secrets.Stands,
+		NewPods: func() (cache.Cache, error) { return newPodCache(p.mgr) },
+		Changed: func(change scope.Change) {
+			p.targets.SelectionChanged(change)
+			p.attachments.SelectionChanged(change)
+		},
+		Grace: p.config.PodGrace, Clock: clock.RealClock{},
+	})
+}
+
+// newAttachments returns the controller of ServiceAccounts.
+func (p *parts) newAttachments(board *grant.Board) *serviceaccount.Controller {
+	return serviceaccount.New(serviceaccount.Deps{
+		Book: p.book, Prime: func(ctx context.Context) error { return p.orders.Prime(ctx) }, Board: board,
+		Scope: p.scope, Secrets: p.secrets, Writer: kube.NewServiceAccounts(p.core),
+		NewAccounts: func() (cache.Cache, error) { return newAccountCache(p.mgr) }, Live: p.mgr.GetAPIReader(),
+		Recorder: p.recorder(), Metrics: p.measured, Clock: clock.RealClock{},
+		ResyncInterval: p.config.ResyncInterval,
+	})
+}
+
+func (p *parts) recorder() events.EventRecorder { return p.mgr.GetEventRecorder(v1alpha1.FieldManager) }
+
+// addDoors makes the doors that are switches.
+func (p *parts) addDoors() {
+	wake := func(names ...string) { p.orders.Wake(names...) }
+	if p.config.AnnotatedAccounts {
+		p.accounts = annotatedaccount.New(p.attachments, p.secrets, p.recorder(), wake)
+		p.attachments.Handlers = append(p.attachments.Handlers, p.accounts)
+	}
+	if len(p.config.AnnotatedSecretNames) > 0 {
+		p.annotated = annotatedsecret.New(p.config.AnnotatedSecrets, p.secrets, p.recorder(), wake)
+	}
+}
+
+// doors are all doors, those that may not know their orders from the start last.
+func (p *parts) doors() []order.Door {
+	doors := []order.Door{imagepullsecret.New(p.mgr.GetClient(), p.recorder())}
+	if p.annotated != nil {
+		doors = append(doors, p.annotated)
+	}
+	if p.accounts != nil {
+		doors = append(doors, p.accounts)
+	}
+	return doors
 }
 
 // newLeases returns the store of short-lived logins. For changed see
@@ -134,27 +217,59 @@ func newLeases(mgr manager.Manager, core corev1client.CoreV1Interface, config Co
 }
 
 // addOrders runs the controller of orders.
-func addOrders(mgr manager.Manager, orders *order.Controller, watchdog *watchdog) error {
-	return ctrl.NewControllerManagedBy(mgr).
+func (p *parts) addOrders() error {
+	build := ctrl.NewControllerManagedBy(p.mgr).
 		Named("order").
 		For(&v1alpha1.ImagePullSecret{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: imagepullsecret.Respecified})).
-		WatchesRawSource(source.Func(orders.Start)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: orderWorkers}).
-		Complete(watchdog.watch(orders))
+		WatchesRawSource(source.Func(p.orders.Start)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: orderWorkers})
+	if p.annotated != nil {
+		build = watchSecrets(build, p.secrets.named(p.config.AnnotatedSecretNames), p.annotated.SecretEvents())
+	}
+	if p.accounts != nil {
+		build = watchSecrets(build, p.secrets.each(), p.accounts.SecretEvents())
+		if err := p.mgr.Add(p.accounts); err != nil {
+			return err
+		}
+	}
+	return build.Complete(p.watchdog.watch(p.orders))
 }
 
 // addTargets runs the controller of single Secrets.
-func addTargets(mgr manager.Manager, targets *target.Controller, selections *scope.Scope, secrets []cache.Cache, workers int, watchdog *watchdog) error {
-	build := ctrl.NewControllerManagedBy(mgr).
+func (p *parts) addTargets() error {
+	build := ctrl.NewControllerManagedBy(p.mgr).
 		Named("target").
-		WatchesRawSource(source.Func(targets.Start)).
-		WatchesMetadata(kube.NamespaceMetadata(), selections.NamespaceEvents()).
-		WithOptions(controller.Options{
-			MaxConcurrentReconciles: workers,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, longestRetry),
-		})
-	for _, from := range secrets {
-		build = build.WatchesRawSource(source.Kind(from, client.Object(kube.SecretMetadata()), targets.SecretEvents()))
+		WatchesRawSource(source.Func(p.targets.Start)).
+		WatchesMetadata(kube.NamespaceMetadata(), p.scope.NamespaceEvents()).
+		WithOptions(writing(p.config.TargetWorkers))
+	return watchSecrets(build, p.secrets.each(), p.targets.SecretEvents()).Complete(p.watchdog.watch(p.targets))
+}
+
+// addAttachments runs the controller of ServiceAccounts, if there is to be one.
+func (p *parts) addAttachments() error {
+	if !p.config.ServiceAccounts {
+		return nil
 	}
-	return build.Complete(watchdog.watch(targets))
+	build := ctrl.NewControllerManagedBy(p.mgr).
+		Named("serviceaccount").
+		WatchesRawSource(source.Func(p.attachments.Take)).
+		WithOptions(writing(p.config.TargetWorkers))
+	build = watchSecrets(build, p.secrets.each(), p.attachments.SecretEvents())
+	return errors.Join(p.mgr.Add(p.attachments), build.Complete(p.watchdog.watch(p.attachments)))
+}
+
+// watchSecrets brings what happens to Secrets in caches to a handler.
+func watchSecrets(build *builder.Builder, secrets []cache.Cache, to handler.EventHandler) *builder.Builder {
+	for _, from := range secrets {
+		build = build.WatchesRawSource(source.Kind(from, client.Object(kube.SecretMetadata()), to))
+	}
+	return build
+}
+
+// writing are the options of a controller that writes with a number of workers.
+func writing(workers int) controller.Options {
+	return controller.Options{
+		MaxConcurrentReconciles: workers,
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, longestRetry),
+	}
 }

@@ -14,8 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/controllers/order"
@@ -24,13 +26,12 @@ import (
 // prefix begins the names of orders: serviceaccounts/<namespace>/<name>/<index>.
 const prefix = "serviceaccounts/"
 
-// Accounts are the ServiceAccounts of the cluster, in a cache. What is returned
-// is not changed.
+// Accounts are the ServiceAccounts of the cluster, in a cache;
+// serviceaccount.Controller says what each method does.
 type Accounts interface {
-	// Account returns a ServiceAccount; nil if there is none.
+	Watch(ctx context.Context) error
 	Account(key types.NamespacedName) *corev1.ServiceAccount
-	// Accounts returns all.
-	Accounts() []*corev1.ServiceAccount
+	Accounts() (all []*corev1.ServiceAccount, known bool)
 }
 
 // Door makes orders of annotated ServiceAccounts and tells of them in events. It
@@ -61,8 +62,12 @@ func (d *Door) Prefix() string { return prefix }
 
 // Orders returns those of all ServiceAccounts that are annotated.
 func (d *Door) Orders(ctx context.Context) ([]*order.Order, error) {
+	all, known := d.accounts.Accounts()
+	if !known {
+		return nil, order.ErrNotYet
+	}
 	var orders []*order.Order
-	for _, account := range d.accounts.Accounts() {
+	for _, account := range all {
 		asks, _ := read(account)
 		for i, one := range asks {
 			orders = append(orders, d.orderOf(ctx, account, i, one))
@@ -94,6 +99,22 @@ func (d *Door) Order(ctx context.Context, name string) (*order.Order, error) {
 		d.end(account, name)
 		return nil, nil //nolint:nilnil // as above
 	}
+}
+
+// watchRetry is the wait before ServiceAccounts are tried to be watched again.
+const watchRetry = time.Minute
+
+// Start sees to it that ServiceAccounts are watched. It returns at the end of ctx.
+func (d *Door) Start(ctx context.Context) error {
+	_ = wait.PollUntilContextCancel(ctx, watchRetry, true, func(ctx context.Context) (bool, error) {
+		err := d.accounts.Watch(ctx)
+		if err != nil {
+			log.FromContext(ctx).Error(err, "annotated ServiceAccounts get nothing until they can be watched")
+		}
+		return err == nil, nil
+	})
+	<-ctx.Done()
+	return nil
 }
 
 // nameOf is the name of the order of a ServiceAccount's principal.

@@ -23,12 +23,14 @@ type accounts map[types.NamespacedName]*corev1.ServiceAccount
 
 func (a accounts) Account(key types.NamespacedName) *corev1.ServiceAccount { return a[key] }
 
-func (a accounts) Accounts() []*corev1.ServiceAccount {
+func (a accounts) Watch(context.Context) error { return nil }
+
+func (a accounts) Accounts() ([]*corev1.ServiceAccount, bool) {
 	var all []*corev1.ServiceAccount
 	for _, account := range a {
 		all = append(all, account)
 	}
-	return all
+	return all, true
 }
 
 type secrets map[types.NamespacedName]*metav1.PartialObjectMetadata

@@ -6,6 +6,7 @@ package order
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -24,6 +25,7 @@ import (
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
 	"github.com/imagepullsecrets/operator/internal/metrics"
+	"github.com/imagepullsecrets/operator/internal/rights"
 	"github.com/imagepullsecrets/operator/providers"
 )
 
@@ -55,6 +57,14 @@ type Scope interface {
 	WatchPods(ctx context.Context, grant string, wanted bool) error
 }
 
+// Attachments keeps the names of Secrets in ServiceAccounts;
+// serviceaccount.Controller says what each method does.
+type Attachments interface {
+	Watch(ctx context.Context) error
+	Bring(ctx context.Context, g *grant.Grant) error
+	End(g *grant.Grant)
+}
+
 // OwnedSecrets finds Secrets that are kept for an object, in a cache.
 type OwnedSecrets interface {
 	OwnedBy(ctx context.Context, uid types.UID) ([]types.NamespacedName, error)
@@ -67,19 +77,23 @@ type WrittenLogins interface {
 
 // Deps are what the controller needs. All are required.
 type Deps struct {
-	// Doors are the ways in which orders come.
+	// Doors are the ways in which orders come. Those that may not know their
+	// orders from the start come last.
 	Doors []Door
 	Book  *grant.Book
-	Board *grant.Board
+	// Board is about namespaces, AccountBoard about ServiceAccounts.
+	Board        *grant.Board
+	AccountBoard *grant.Board
 	// Secrets are the source Secrets, Accounts the ServiceAccounts whose
 	// tokens are exchanged.
-	Secrets  Watches[*corev1.Secret]
-	Accounts Watches[*corev1.ServiceAccount]
-	Leases   Leases
-	Targets  Targets
-	Scope    Scope
-	Owned    OwnedSecrets
-	Written  WrittenLogins
+	Secrets     Watches[*corev1.Secret]
+	Accounts    Watches[*corev1.ServiceAccount]
+	Leases      Leases
+	Targets     Targets
+	Attachments Attachments
+	Scope       Scope
+	Owned       OwnedSecrets
+	Written     WrittenLogins
 	// Interpret tells what a source amounts to, given the Secret and the
 	// ServiceAccount that it names; the error says what is wrong with it and
 	// holds no secret.
@@ -95,6 +109,8 @@ type Config struct {
 	TargetNames []string
 	// PodSelectors allows namespaces to be selected by their Pods.
 	PodSelectors bool
+	// ServiceAccounts allows Secrets to be attached to ServiceAccounts.
+	ServiceAccounts bool
 	// ResyncInterval is how often everything is looked at without a cause.
 	ResyncInterval time.Duration
 }
@@ -106,7 +122,7 @@ type Controller struct {
 	queue  kube.Queue
 
 	priming sync.Mutex
-	primed  bool
+	primed  int // how many of the Doors
 }
 
 // New returns a controller that does nothing until it is registered.
@@ -117,7 +133,7 @@ var _ reconcile.Reconciler = (*Controller)(nil)
 // Reconcile brings the grant and the status of one order, which the request
 // names, up to date.
 func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (ctrl.Result, error) {
-	if err := c.prime(ctx); err != nil {
+	if err := c.Prime(ctx); err != nil {
 		return ctrl.Result{}, err
 	}
 	order, err := c.doorOf(request.Name).Order(ctx, request.Name)
@@ -156,29 +172,37 @@ func (c *Controller) carryOn(ctx context.Context, order *Order) (ctrl.Result, er
 	return ctrl.Result{RequeueAfter: next}, c.report(ctx, order, a.status())
 }
 
-// prime puts the grants of all orders in force, without content, before any of
+// Prime puts the grants of all orders in force, without content, before any of
 // them is looked at by itself: otherwise the one that happens to be first
-// would take Secrets over that an older one keeps.
-func (c *Controller) prime(ctx context.Context) error {
+// would take Secrets over that an older one keeps, and what another one wants
+// would be taken for what nobody does. Until then each is unsure.
+func (c *Controller) Prime(ctx context.Context) error {
 	c.priming.Lock()
 	defer c.priming.Unlock()
-	if c.primed {
-		return nil
-	}
-	for _, door := range c.Doors {
-		orders, err := door.Orders(ctx)
+	for c.primed < len(c.Doors) {
+		orders, err := c.Doors[c.primed].Orders(ctx)
+		if errors.Is(err, ErrNotYet) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
 		for _, order := range orders {
-			if refusedName(order.Object.Spec.Target.Secret.Name, c.Config.TargetNames) == "" {
-				g, _ := translate(order, c.Config.PodSelectors)
-				c.Book.Put(g)
-			}
+			c.await(order)
 		}
+		c.primed++
 	}
-	c.primed = true
 	return nil
+}
+
+// await puts an order's grant in force, without content, until it is looked at.
+func (c *Controller) await(order *Order) {
+	if refusedName(order.Object.Spec.Target.Secret.Name, c.Config.TargetNames) != "" || c.Book.Get(order.Name()) != nil {
+		return
+	}
+	g, _ := translate(order, c.Config.PodSelectors)
+	g.Unsure = true
+	c.Book.Put(g)
 }
 
 // forget ends an order's grant. Its Secrets go by the garbage collector, or
@@ -195,6 +219,7 @@ func (c *Controller) forget(ctx context.Context, name string) error {
 		return nil
 	}
 	c.Targets.Enqueue(keys(namespaces, ended.SecretName)...)
+	c.Attachments.End(ended)
 	return c.Scope.WatchPods(ctx, name, false)
 }
 
@@ -257,11 +282,15 @@ func (c *Controller) advance(ctx context.Context, order *Order) (assessment, tim
 	if err := c.fanOut(ctx, object, g); err != nil {
 		return a, 0, err
 	}
+	a.AccountProblem = c.watchAccounts(ctx, object)
+	if err := c.Attachments.Bring(ctx, g); err != nil {
+		return a, 0, err
+	}
 	hash := ""
 	if g.Content != nil {
 		hash = g.Content.Hash
 	}
-	a.Targets = c.Board.Summary(g.Name, hash)
+	a.Targets, a.Accounts = c.Board.Summary(g.Name, hash), c.AccountBoard.Summary(g.Name, "")
 	return a, c.next(a), nil
 }
 
@@ -279,6 +308,9 @@ func (c *Controller) letGo(ctx context.Context, g *grant.Grant, refused bool) er
 	}
 	c.Targets.Enqueue(keys(c.Board.Drop(g.Name), before.SecretName)...)
 	c.Targets.Enqueue(owned...)
+	if refused {
+		c.Attachments.End(before)
+	}
 	return nil
 }
 
@@ -413,6 +445,28 @@ func (c *Controller) watchPods(ctx context.Context, object *v1alpha1.ImagePullSe
 	return ""
 }
 
+// watchAccounts sees to it that ServiceAccounts are watched once an object has
+// rules for them. It returns why such rules can't be followed, if there are any.
+func (c *Controller) watchAccounts(ctx context.Context, object *v1alpha1.ImagePullSecret) problem {
+	rules := object.Spec.Target.ServiceAccounts
+	if len(rules.Names)+len(rules.Labels) == 0 {
+		return problem{}
+	}
+	if !c.Config.ServiceAccounts {
+		return problem{v1alpha1.ReasonInvalidSelector,
+			"spec.target.serviceAccounts is not evaluated: this operator runs with --service-accounts=false (chart: serviceAccounts.enabled)"}
+	}
+	err := c.Attachments.Watch(ctx)
+	switch {
+	case err == nil:
+		return problem{}
+	case rights.Missing(err):
+		return problem{v1alpha1.ReasonAttachForbidden, fmt.Sprintf("spec.target.serviceAccounts is not evaluated: %v", err)}
+	default:
+		return problem{v1alpha1.ReasonInvalidSelector, fmt.Sprintf("spec.target.serviceAccounts is not evaluated: %v", err)}
+	}
+}
+
 // fanOut brings the grant to all namespaces that it concerns, if it is not
 // the one that was brought there last.
 func (c *Controller) fanOut(ctx context.Context, object *v1alpha1.ImagePullSecret, g *grant.Grant) error {
@@ -444,14 +498,15 @@ func keys(namespaces []string, secretName string) []types.NamespacedName {
 	return keys
 }
 
-// podRetry is the wait before Pods are tried to be watched again.
-const podRetry = time.Minute
+// watchRetry is the wait before Pods or ServiceAccounts are tried to be watched
+// again.
+const watchRetry = time.Minute
 
 // next is when something is due that no event tells of.
 func (c *Controller) next(a assessment) time.Duration {
 	wait := c.Config.ResyncInterval
-	if a.PodProblem != "" {
-		wait = podRetry // no event tells when Pods may be watched
+	if a.PodProblem != "" || a.AccountProblem.Reason != "" {
+		wait = watchRetry // no event tells when they may be watched
 	}
 	for _, at := range append(dueTimes(a.Credentials, a.Now), a.Merged.Until) {
 		if at.After(a.Now) {

@@ -34,6 +34,9 @@ func (c *Controller) OutcomeChanged(name string) {
 	c.enqueue(gatherOutcomes, name)
 }
 
+// Wake looks at orders again: what they ask for may have changed.
+func (c *Controller) Wake(names ...string) { c.enqueue(0, names...) }
+
 func (c *Controller) enqueue(after time.Duration, names ...string) {
 	for _, name := range names {
 		c.queue.Add(priorityqueue.AddOpts{After: after}, reconcile.Request{NamespacedName: types.NamespacedName{Name: name}})

@@ -3,6 +3,7 @@ package order
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"hash/fnv"
 	"strings"
 
@@ -66,7 +67,9 @@ type Door interface {
 	// Prefix begins the names of the door's orders, and of no other door's;
 	// "" for the one door whose names hold no slash.
 	Prefix() string
-	// Orders returns all orders that there are. Withdrawn ones may be left out.
+	// Orders returns all orders that there are, as far as others must know of
+	// them before they take anything over or away. Withdrawn ones may be left
+	// out. The error is ErrNotYet while that can't be told; nobody has to wait.
 	Orders(ctx context.Context) ([]*Order, error)
 	// Order returns the order of a name; nil if there is none any more.
 	Order(ctx context.Context, name string) (*Order, error)
@@ -74,6 +77,9 @@ type Door interface {
 	// differs from that of the order's object.
 	Report(ctx context.Context, order *Order, status v1alpha1.ImagePullSecretStatus) error
 }
+
+// ErrNotYet is what a Door returns that does not know its orders yet.
+var ErrNotYet = errors.New("the orders are not known yet")
 
 // doorOf returns the door that an order of a name came through.
 func (c *Controller) doorOf(name string) Door {

@@ -24,6 +24,8 @@ func translate(order *Order, withPods bool) (*grant.Grant, []string) {
 		target.NamespacesWithPods = v1alpha1.PodSelector{}
 	}
 	selection, errs := selector.Compile(target)
+	accounts, accountErrs := selector.CompileAccounts(target.ServiceAccounts)
+	errs = append(errs, accountErrs...)
 	problems := make([]string, len(errs))
 	for i, err := range errs {
 		problems[i] = err.Error()
@@ -35,8 +37,10 @@ func translate(order *Order, withPods bool) (*grant.Grant, []string) {
 		Owner:          order.Owner,
 		Namespace:      order.Namespace,
 		CreatedAt:      object.CreationTimestamp,
+		Generation:     object.Generation,
 		Suspended:      object.Spec.Suspend,
 		Selection:      selection,
+		Accounts:       accounts,
 		SecretName:     target.Secret.Name,
 		Labels:         plain(target.Secret.Labels),
 		Annotations:    plain(target.Secret.Annotations),

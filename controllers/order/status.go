@@ -30,10 +30,19 @@ type assessment struct {
 	LeaseProblem string
 	// PodProblem says why Pods can't be selected by, if so.
 	PodProblem string
+	// AccountProblem says why ServiceAccounts can't be attached to, if so.
+	AccountProblem problem
 	// HasContent: what the Secrets are to hold is known.
 	HasContent bool
-	Targets    grant.Summary
-	Now        time.Time
+	// Targets is about namespaces, Accounts about ServiceAccounts.
+	Targets  grant.Summary
+	Accounts grant.Summary
+	Now      time.Time
+}
+
+// problem is what keeps rules from being followed; the zero value is none.
+type problem struct {
+	Reason, Message string
 }
 
 // verdict is the value of a condition.
@@ -63,7 +72,8 @@ func (a assessment) status() v1alpha1.ImagePullSecretStatus {
 		Credentials:                  a.credentials(),
 		ExpiresAt:                    a.expiresAt(),
 		Targets:                      counts(a.Targets),
-		Failing:                      a.Targets.Failures,
+		ServiceAccounts:              accountCounts(a.Accounts),
+		Failing:                      a.failing(),
 		ManagedNamespaces:            a.Targets.Holding,
 		LastSuccessfulReconciliation: a.Order.Object.Status.LastSuccessfulReconciliation,
 		ValiditySeconds:              a.Order.Object.Status.ValiditySeconds,
@@ -87,7 +97,7 @@ func suspended(object *v1alpha1.ImagePullSecret) v1alpha1.ImagePullSecretStatus 
 
 func (a assessment) setConditions(status *v1alpha1.ImagePullSecretStatus) {
 	credentials, targets := a.credentialsVerdict(), a.targetsVerdict()
-	ready := yes(v1alpha1.ReasonReady, "the Secret stands in all %d selected namespaces", a.Targets.Selected)
+	ready := yes(v1alpha1.ReasonReady, "%s", a.allStand())
 	switch {
 	case credentials.Status != metav1.ConditionTrue && targets.Status == metav1.ConditionFalse && targets.Reason != v1alpha1.ReasonProgressing:
 		ready = no(credentials.Reason, "%s; %s", credentials.Message, targets.Message)
@@ -102,7 +112,7 @@ func (a assessment) setConditions(status *v1alpha1.ImagePullSecretStatus) {
 	set(status, generation, v1alpha1.ConditionReady, ready)
 	set(status, generation, v1alpha1.ConditionCredentialsReady, credentials)
 	set(status, generation, v1alpha1.ConditionTargetsReady, targets)
-	setIf(status, generation, v1alpha1.ConditionReconciling, a.working(), v1alpha1.ReasonProgressing, "credentials are being obtained or Secrets written")
+	setIf(status, generation, v1alpha1.ConditionReconciling, a.working(), v1alpha1.ReasonProgressing, "credentials are being obtained, Secrets written or attached")
 	setIf(status, generation, v1alpha1.ConditionStalled, stalling(ready), ready.Reason, ready.Message)
 }
 
@@ -111,14 +121,14 @@ func (a assessment) setConditions(status *v1alpha1.ImagePullSecretStatus) {
 func stalling(ready verdict) bool {
 	return ready.Status == metav1.ConditionFalse && slices.Contains([]string{
 		v1alpha1.ReasonNoCredentials, v1alpha1.ReasonInvalidSelector, v1alpha1.ReasonSourceInvalid,
-		v1alpha1.ReasonSourceForbidden, v1alpha1.ReasonTargetForbidden, v1alpha1.ReasonTooLarge,
+		v1alpha1.ReasonSourceForbidden, v1alpha1.ReasonTargetForbidden, v1alpha1.ReasonAttachForbidden, v1alpha1.ReasonTooLarge,
 		v1alpha1.ReasonLeasesUnavailable,
 	}, ready.Reason)
 }
 
 // working tells whether something is under way.
 func (a assessment) working() bool {
-	return a.Merged.Wait || (a.Merged.Document != nil && a.Merged.TooLarge == "" && a.Targets.Behind > 0) ||
+	return a.Merged.Wait || a.Accounts.Behind > 0 || (a.Merged.Document != nil && a.Merged.TooLarge == "" && a.Targets.Behind > 0) ||
 		slices.ContainsFunc(a.Credentials, func(c credential) bool { return c.Waiting })
 }
 
@@ -159,7 +169,30 @@ func (a assessment) credentialsVerdict() verdict {
 }
 
 func (a assessment) targetsVerdict() verdict {
-	t := a.Targets
+	if failed := a.targetsFailure(); failed.Reason != "" {
+		return failed
+	}
+	t, accounts := a.Targets, a.Accounts
+	switch {
+	case t.Selected == 0:
+		return yes(v1alpha1.ReasonNothingSelected, "no rule of spec.target selects a namespace now")
+	case t.Selected > t.Ready && !a.HasContent:
+		return unknown(v1alpha1.ReasonProgressing, "the Secrets wait for credentials")
+	case t.Selected > t.Ready:
+		return unknown(v1alpha1.ReasonProgressing, "%d of %d Secrets stand", t.Ready, t.Selected)
+	case t.Behind > 0 && !a.wasReady():
+		return unknown(v1alpha1.ReasonProgressing, "%d of %d Secrets are yet to be brought up to date", t.Behind, t.Selected)
+	case accounts.Behind > 0:
+		return unknown(v1alpha1.ReasonProgressing, "the Secret is attached to %d of %d ServiceAccounts", accounts.Ready, accounts.Selected)
+	default:
+		return yes(v1alpha1.ReasonReady, "%s", a.allStand())
+	}
+}
+
+// targetsFailure is the verdict on targets if something is wrong with them, or
+// else the zero value.
+func (a assessment) targetsFailure() verdict {
+	t, accounts := a.Targets, a.Accounts
 	switch {
 	case a.Refused != "":
 		return no(v1alpha1.ReasonTargetForbidden, "%s", a.Refused)
@@ -170,17 +203,30 @@ func (a assessment) targetsVerdict() verdict {
 	case t.Failing > 0:
 		first := t.Failures[0]
 		return no(commonReason(t.Failures), "%d of %d namespaces fail; %s: %s", t.Failing, t.Selected, first.Namespace, first.Message)
-	case t.Selected == 0:
-		return yes(v1alpha1.ReasonNothingSelected, "no rule of spec.target selects a namespace now")
-	case t.Selected > t.Ready && !a.HasContent:
-		return unknown(v1alpha1.ReasonProgressing, "the Secrets wait for credentials")
-	case t.Selected > t.Ready:
-		return unknown(v1alpha1.ReasonProgressing, "%d of %d Secrets stand", t.Ready, t.Selected)
-	case t.Behind > 0 && !a.wasReady():
-		return unknown(v1alpha1.ReasonProgressing, "%d of %d Secrets are yet to be brought up to date", t.Behind, t.Selected)
+	case a.AccountProblem.Reason != "":
+		return no(a.AccountProblem.Reason, "%s", a.AccountProblem.Message)
+	case accounts.Failing > 0:
+		first := accounts.Failures[0]
+		return no(commonReason(accounts.Failures), "%d of %d ServiceAccounts fail; %s/%s: %s",
+			accounts.Failing, accounts.Selected, first.Namespace, first.ServiceAccount, first.Message)
 	default:
-		return yes(v1alpha1.ReasonReady, "the Secret stands in all %d selected namespaces", t.Selected)
+		return verdict{}
 	}
+}
+
+// allStand says that everything is where it is to be.
+func (a assessment) allStand() string {
+	text := fmt.Sprintf("the Secret stands in all %d selected namespaces", a.Targets.Selected)
+	if a.Accounts.Selected > 0 {
+		text += fmt.Sprintf(" and is attached to all %d selected ServiceAccounts", a.Accounts.Selected)
+	}
+	return text
+}
+
+// failing are the failures that the status lists.
+func (a assessment) failing() []v1alpha1.FailingTarget {
+	all := slices.Concat(a.Targets.Failures, a.Accounts.Failures)
+	return all[:min(len(all), v1alpha1.MaxFailingTargets)]
 }
 
 // wasReady tells whether the object was ready for this generation before: the
@@ -278,6 +324,12 @@ func timeOrNil(at time.Time) *metav1.Time {
 func counts(t grant.Summary) v1alpha1.TargetCounts {
 	return v1alpha1.TargetCounts{
 		Selected: int32(t.Selected), Ready: int32(t.Ready), Failing: int32(t.Failing), //nolint:gosec // namespaces are far fewer than 2^31
+	}
+}
+
+func accountCounts(t grant.Summary) v1alpha1.ServiceAccountCounts {
+	return v1alpha1.ServiceAccountCounts{
+		Selected: int32(t.Selected), Attached: int32(t.Ready), Failing: int32(t.Failing), //nolint:gosec // ServiceAccounts are far fewer than 2^31
 	}
 }
 

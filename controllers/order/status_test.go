@@ -74,7 +74,23 @@ func TestConditions(t *testing.T) {
 		"the name is not allowed":         {func(a *assessment) { a.Refused = "not that name" }, "False", v1alpha1.ReasonTargetForbidden, "True", "False", false, true, "not that name"},
 		"namespaces fail alike":           {failures("Conflict", "Conflict"), "False", "Conflict", "True", "False", false, false, "2 of 2 namespaces fail; a: m"},
 		"namespaces fail in several ways": {failures("Conflict", "TargetForbidden"), "False", v1alpha1.ReasonWriteFailed, "True", "False", false, false, ""},
-		"the content is too large":        {func(a *assessment) { a.Merged.TooLarge = "too much" }, "False", v1alpha1.ReasonTooLarge, "False", "True", false, true, "too much"},
+		"it is attached, too": {func(a *assessment) { a.Accounts = grant.Summary{Selected: 3, Ready: 3} },
+			"True", v1alpha1.ReasonReady, "True", "True", false, false, "all 2 selected namespaces and is attached to all 3 selected ServiceAccounts"},
+		"ServiceAccounts are being attached to": {func(a *assessment) { a.Accounts = grant.Summary{Selected: 3, Ready: 1, Behind: 2} },
+			"Unknown", v1alpha1.ReasonProgressing, "True", "Unknown", true, false, "attached to 1 of 3 ServiceAccounts"},
+		"a ServiceAccount fails": {func(a *assessment) {
+			a.Accounts = grant.Summary{Selected: 3, Ready: 2, Failing: 1, Failures: []v1alpha1.FailingTarget{
+				{Namespace: "a", ServiceAccount: "ci", Reason: v1alpha1.ReasonAttachmentContested, Message: "m"},
+			}}
+		}, "False", v1alpha1.ReasonAttachmentContested, "True", "False", false, false, "1 of 3 ServiceAccounts fail; a/ci: m"},
+		"the operator may not change ServiceAccounts": {func(a *assessment) {
+			a.AccountProblem = problem{v1alpha1.ReasonAttachForbidden, "no right"}
+		}, "False", v1alpha1.ReasonAttachForbidden, "True", "False", false, true, "no right"},
+		"failing namespaces are told of before ServiceAccounts": {func(a *assessment) {
+			failures("Conflict")(a)
+			a.AccountProblem = problem{v1alpha1.ReasonAttachForbidden, "no right"}
+		}, "False", v1alpha1.ReasonConflict, "True", "False", false, false, "1 of 2 namespaces fail"},
+		"the content is too large": {func(a *assessment) { a.Merged.TooLarge = "too much" }, "False", v1alpha1.ReasonTooLarge, "False", "True", false, true, "too much"},
 		"both fail, both are told": {func(a *assessment) {
 			a.Credentials[0].Failed, a.Credentials[0].Reason, a.Credentials[0].Message = true, v1alpha1.ReasonDenied, "no"
 			failures("Conflict")(a)
@@ -181,5 +197,22 @@ func TestChangesAreToldOnce(t *testing.T) {
 	long.Credentials[0].Message = strings.Repeat("x", 5000)
 	if got := Changes(well.status(), long); len(got[1].Note) > longestNote {
 		t.Errorf("a note of %d characters", len(got[1].Note))
+	}
+}
+
+func TestFailingServiceAccountsFollowFailingNamespaces(t *testing.T) {
+	several := func(account string, count int) grant.Summary {
+		summary := grant.Summary{Selected: 30, Ready: 30 - count, Failing: count}
+		for i := range count {
+			summary.Failures = append(summary.Failures, v1alpha1.FailingTarget{Namespace: string(rune('a' + i)), ServiceAccount: account, Reason: "R"})
+		}
+		return summary
+	}
+	status := wellAssessed(func(a *assessment) { a.Targets, a.Accounts = several("", 15), several("ci", 10) }).status()
+	if len(status.Failing) != v1alpha1.MaxFailingTargets || status.Failing[14].ServiceAccount != "" || status.Failing[15].ServiceAccount != "ci" {
+		t.Errorf("failing is %+v", status.Failing)
+	}
+	if want := (v1alpha1.ServiceAccountCounts{Selected: 30, Attached: 20, Failing: 10}); status.ServiceAccounts != want {
+		t.Errorf("counts are %+v", status.ServiceAccounts)
 	}
 }

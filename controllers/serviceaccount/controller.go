@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -62,6 +63,8 @@ type Deps struct {
 	// NewAccounts makes a cache for ServiceAccounts as
 	// kube.TransformServiceAccount leaves them. It is started when it is needed.
 	NewAccounts func() (cache.Cache, error)
+	// Handlers are told of ServiceAccounts too, from when they are watched.
+	Handlers []toolscache.ResourceEventHandler
 	// Live lists metadata from the API server itself.
 	Live     client.Reader
 	Recorder events.EventRecorder

@@ -78,7 +78,7 @@ func TestDecide(t *testing.T) {
 		"the name of a retained Secret stays after its object":        {observation{Secrets: refs("pull"), Recorded: []string{"pull"}, Retained: retained}, "pull", "pull", false},
 		"and where its object does not select the namespace any more": {observation{Secrets: refs("pull"), Recorded: []string{"pull"}, Retained: retained, Claims: []claim{wants("pull", elsewhere)}}, "pull", "pull", false},
 		"but not where it does and leaves the ServiceAccount out":     {observation{Secrets: refs("pull"), Recorded: []string{"pull"}, Retained: retained, Claims: []claim{wants("pull", notThisOne)}}, "", "", true},
-		"nothing to do":                                               {observation{Secrets: refs("a")}, "a", "", false},
+		"nothing to do": {observation{Secrets: refs("a")}, "a", "", false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -127,10 +127,34 @@ func (c *Controller) startWatch(ctx context.Context) (err error) {
 	}
 	c.accounts.mu.Lock()
 	defer c.accounts.mu.Unlock()
-	if _, err = informer.AddEventHandler(accountEvents{c}); err == nil {
-		c.accounts.index = index
+	for _, handler := range append([]toolscache.ResourceEventHandler{accountEvents{c}}, c.Handlers...) {
+		if _, err = informer.AddEventHandler(handler); err != nil {
+			return err
+		}
 	}
-	return err
+	c.accounts.index = index
+	return nil
+}
+
+// Account returns a ServiceAccount, which must not be changed; nil if there is
+// none, or none is watched.
+func (c *Controller) Account(key types.NamespacedName) *corev1.ServiceAccount {
+	return c.accounts.get(key)
+}
+
+// Accounts returns all ServiceAccounts, which must not be changed. known tells
+// whether they are watched.
+func (c *Controller) Accounts() (all []*corev1.ServiceAccount, known bool) {
+	index := c.accounts.watched()
+	if index == nil {
+		return nil, false
+	}
+	for _, object := range index.List() {
+		if account, ok := object.(*corev1.ServiceAccount); ok {
+			all = append(all, account)
+		}
+	}
+	return all, true
 }
 
 // pageSize is how many ServiceAccounts are listed at a time.

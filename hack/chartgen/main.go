@@ -145,11 +145,13 @@ func splitRules(rules string) []string {
 	return append(items, item.String())
 }
 
-// amendClusterRule puts the two rules that depend on values under them.
+// amendClusterRule puts the rules that depend on values under them.
 func amendClusterRule(rule string) (string, error) {
 	switch resources := listOf(rule, "resources"); resources {
 	case "pods":
 		return "{{- if .Values.podSelectors.enabled }}\n" + rule + "{{- end }}\n", nil
+	case "serviceaccounts":
+		return "{{- if .Values.serviceAccounts.enabled }}\n" + rule + "{{- end }}\n", nil
 	case "secrets":
 		const verbs = "  verbs:\n"
 		if strings.Count(rule, verbs) != 1 {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
@@ -50,6 +51,7 @@ type managerOptions struct {
 	targetNames   []string
 	podSelectors  bool
 	podGrace      time.Duration
+	accounts      bool
 	resync        seconds
 	targetWorkers int
 
@@ -85,8 +87,9 @@ func (o *managerOptions) bindFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.podSelectors, "pod-selectors", true, "allow ImagePullSecrets to select namespaces by their Pods")
 	flags.DurationVar(&o.podGrace, "pod-selector-grace", 10*time.Minute,
 		"how long a namespace stays selected after the last of the Pods that select it has left or finished")
+	flags.BoolVar(&o.accounts, "service-accounts", true, "allow ImagePullSecrets to be attached to ServiceAccounts")
 	flags.Var(&o.resync, "resync-interval", "how often everything is looked at without a cause: a duration, or a number of seconds")
-	flags.IntVar(&o.targetWorkers, "target-workers", 16, "how many Secrets are written at a time")
+	flags.IntVar(&o.targetWorkers, "target-workers", 16, "how many Secrets, and how many ServiceAccounts, are written at a time")
 	flags.Float64Var(&o.schedule.Fraction, "renewal-fraction", o.schedule.Fraction,
 		"the part of a login's life after which it is renewed, from 0.1 to 0.9")
 	flags.DurationVar(&o.schedule.Shortest, "renewal-min-interval", o.schedule.Shortest,
@@ -197,7 +200,7 @@ func (o *managerOptions) newManager(restConfig *rest.Config) (manager.Manager, e
 	restConfig.QPS, restConfig.Burst = -1, -1
 	restConfig.UserAgent = v1alpha1.FieldManager + "/" + version.Version()
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
 	electionNamespace := o.leaderElectionNamespace
@@ -219,7 +222,8 @@ func (o *managerOptions) newManager(restConfig *rest.Config) (manager.Manager, e
 	}
 	return mgr, controllers.Add(mgr, controllers.Config{
 		Namespace: o.namespace, TargetNames: o.targetNames, PodSelectors: o.podSelectors, PodGrace: o.podGrace,
-		ResyncInterval: time.Duration(o.resync), TargetWorkers: o.targetWorkers,
+		ServiceAccounts: o.accounts,
+		ResyncInterval:  time.Duration(o.resync), TargetWorkers: o.targetWorkers,
 		Schedule: o.schedule, Ambient: o.ambient,
 	})
 }

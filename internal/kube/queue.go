@@ -43,6 +43,9 @@ func (q *Queue) Add(options priorityqueue.AddOpts, requests ...reconcile.Request
 
 // AddKeys asks for what is called by keys to be reconciled, with a priority.
 func (q *Queue) AddKeys(priority int, keys ...types.NamespacedName) {
+	if len(keys) == 0 {
+		return
+	}
 	requests := make([]reconcile.Request, len(keys))
 	for i, key := range keys {
 		requests[i] = reconcile.Request{NamespacedName: key}

@@ -17,6 +17,7 @@ func TestRightsAreExactlyThese(t *testing.T) {
 	status := rbacv1.PolicyRule{APIGroups: []string{"images.banzaicloud.io"}, Resources: []string{"imagepullsecrets/status"}, Verbs: []string{"patch"}}
 	namespaces := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"list", "watch"}}
 	pods := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list", "watch"}}
+	accounts := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"get", "list", "watch", "patch"}}
 	events := rbacv1.PolicyRule{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}}
 	secrets := func(verbs []string, names ...string) rbacv1.PolicyRule {
 		return rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: names, Verbs: verbs}
@@ -47,22 +48,29 @@ func TestRightsAreExactlyThese(t *testing.T) {
 	}{
 		"by default Secrets of any name": {
 			want: map[string][]rbacv1.PolicyRule{
-				"ClusterRole " + name: {own, status, namespaces, pods, events, secrets(keep)},
+				"ClusterRole " + name: {own, status, namespaces, pods, accounts, events, secrets(keep)},
 			},
-			args: []string{"--pod-selectors=true"},
+			args: []string{"--pod-selectors=true", "--service-accounts=true"},
 		},
 		"without Pod selectors no Pods": {
 			values: "podSelectors: {enabled: false}",
 			want: map[string][]rbacv1.PolicyRule{
-				"ClusterRole " + name: {own, status, namespaces, events, secrets(keep)},
+				"ClusterRole " + name: {own, status, namespaces, accounts, events, secrets(keep)},
 			},
 			args: []string{"--pod-selectors=false"},
+		},
+		"without attaching no ServiceAccounts": {
+			values: "serviceAccounts: {enabled: false}",
+			want: map[string][]rbacv1.PolicyRule{
+				"ClusterRole " + name: {own, status, namespaces, pods, events, secrets(keep)},
+			},
+			args: []string{"--service-accounts=false", "--pod-selectors=true"},
 		},
 		"in mode named only the named Secrets, and the named sources in their namespaces": {
 			values: `{rbac: {mode: named, targetSecretNames: [pull, other], sources: [
 				{namespace: registry-access, names: [dockerhub, ecr]}, {namespace: team-a, names: [own]}]}}`,
 			want: map[string][]rbacv1.PolicyRule{
-				"ClusterRole " + name:                         {own, status, namespaces, pods, events, secrets(keep, "pull", "other")},
+				"ClusterRole " + name:                         {own, status, namespaces, pods, accounts, events, secrets(keep, "pull", "other")},
 				"Role registry-access/" + name + "-sources-0": {secrets(read, "dockerhub", "ecr")},
 				"Role team-a/" + name + "-sources-1":          {secrets(read, "own")},
 			},
@@ -72,15 +80,15 @@ func TestRightsAreExactlyThese(t *testing.T) {
 			values: `{rbac: {mode: named, targetSecretNames: [pull]},
 				defaultSecret: {enabled: true, type: kubernetes.io/dockercfg, stringData: {.dockercfg: "{}"}}}`,
 			want: map[string][]rbacv1.PolicyRule{
-				"ClusterRole " + name:                           {own, status, namespaces, pods, events, secrets(keep, "pull")},
+				"ClusterRole " + name:                           {own, status, namespaces, pods, accounts, events, secrets(keep, "pull")},
 				"Role " + namespace + "/" + name + "-sources-0": {secrets(read, name+"-default")},
 			},
 			args: []string{"--target-secret-names=pull"},
 		},
-		"of ServiceAccounts only those listed, in their namespaces": {
+		"tokens of those ServiceAccounts only that are listed, in their namespaces": {
 			values: `identities: [{namespace: registry-access, name: aws, create: true}, {namespace: "1", name: "on"}, {namespace: registry-access, name: quay}]`,
 			want: map[string][]rbacv1.PolicyRule{
-				"ClusterRole " + name:                          {own, status, namespaces, pods, events, secrets(keep)},
+				"ClusterRole " + name:                          {own, status, namespaces, pods, accounts, events, secrets(keep)},
 				"Role registry-access/" + name + "-identities": identities("aws", "quay"),
 				"Role 1/" + name + "-identities":               identities("on"),
 			},

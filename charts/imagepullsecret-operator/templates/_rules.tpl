@@ -34,6 +34,18 @@
   - list
   - watch
 {{- end }}
+{{- if .Values.serviceAccounts.enabled }}
+# Only for spec.target.serviceAccounts.
+- apiGroups:
+  - ""
+  resources:
+  - serviceaccounts
+  verbs:
+  - get
+  - list
+  - watch
+  - patch
+{{- end }}
 - apiGroups:
   - events.k8s.io
   resources:
