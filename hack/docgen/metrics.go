@@ -20,6 +20,7 @@ func writeMetrics(out io.Writer) error {
 	m.SetCredentials("", []metrics.Credential{{}})
 	m.ExchangeDone("", "", time.Second)
 	m.Wrote("", "")
+	m.Attached("")
 	m.Propagated(time.Second)
 	m.LeaseNotSaved()
 	families, err := registry.Gather()
