@@ -57,6 +57,8 @@ type managerOptions struct {
 
 	schedule credentials.Schedule
 	ambient  []string
+
+	annotated annotatedOptions
 }
 
 func newManagerCommand() *cobra.Command {
@@ -98,6 +100,7 @@ func (o *managerOptions) bindFlags(flags *pflag.FlagSet) {
 		"the longest time from one exchange to the next renewal of the same login; 0 for no such bound")
 	flags.StringSliceVar(&o.ambient, "ambient-credentials", nil,
 		"clouds where a source without a serviceAccount may use the operator's own identity: "+strings.Join(registry.AmbientClouds, ", ")+" (default: none)")
+	o.annotated.bindFlags(flags)
 	flags.SetNormalizeFunc(withIMPSNames)
 }
 
@@ -136,6 +139,10 @@ func (o *managerOptions) validate() error {
 		errs = append(errs, fmt.Errorf("--pod-selector-grace must not be negative, as %s is", o.podGrace))
 	}
 	errs = append(errs, o.validateCredentials()...)
+	if o.annotated.accounts && !o.accounts {
+		errs = append(errs, errors.New("--annotated-service-accounts needs --service-accounts: what they ask for is attached to them"))
+	}
+	errs = append(errs, o.annotated.validate()...)
 	if o.namespace == "" {
 		errs = append(errs, errors.New("--namespace must not be empty"))
 	}
@@ -220,12 +227,18 @@ func (o *managerOptions) newManager(restConfig *rest.Config) (manager.Manager, e
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
-	return mgr, controllers.Add(mgr, controllers.Config{
+	return mgr, controllers.Add(mgr, o.config())
+}
+
+// config is what the controllers are told of the options.
+func (o *managerOptions) config() controllers.Config {
+	config := controllers.Config{
 		Namespace: o.namespace, TargetNames: o.targetNames, PodSelectors: o.podSelectors, PodGrace: o.podGrace,
-		ServiceAccounts: o.accounts,
-		ResyncInterval:  time.Duration(o.resync), TargetWorkers: o.targetWorkers,
+		ServiceAccounts: o.accounts, ResyncInterval: time.Duration(o.resync), TargetWorkers: o.targetWorkers,
 		Schedule: o.schedule, Ambient: o.ambient,
-	})
+	}
+	o.annotated.apply(&config)
+	return config
 }
 
 // seconds is a duration flag that takes a plain number of seconds too, as

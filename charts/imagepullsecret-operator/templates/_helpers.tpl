@@ -31,6 +31,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   namespace: {{ .Release.Namespace }}
 {{- end }}
 
+{{- /* The ServiceAccount that Chainguard's identities trust. */ -}}
+{{- define "imagepullsecret-operator.chainguardAccount" -}}
+{{- $account := .Values.annotatedSecrets.serviceAccount }}
+{{- printf "%s/%s" (default .Release.Namespace $account.namespace) (default (include "imagepullsecret-operator.fullname" .) $account.name) }}
+{{- end }}
+
 {{- /* A values file of IMPS's names IMPS's image, which knows none of our flags. */ -}}
 {{- define "imagepullsecret-operator.imageOfIMPS" -}}
 {{- if hasPrefix "ghcr.io/banzaicloud/imagepullsecrets" .Values.image.repository }}true{{ end }}
@@ -75,6 +81,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if and .annotations (not .create) }}
 {{- fail (printf "identities: %s has annotations, which need create: true; annotate a ServiceAccount that exists where it comes from" $identity) }}
 {{- end }}
+{{- end }}
+{{- if and .Values.annotatedServiceAccounts.enabled (not .Values.serviceAccounts.enabled) }}
+{{- fail "annotatedServiceAccounts.enabled needs serviceAccounts.enabled: what they ask for is attached to them" }}
 {{- end }}
 {{- if and .Values.defaultSecret.enabled (not .Values.defaultSecret.type) }}
 {{- fail "defaultSecret.enabled needs defaultSecret.type: kubernetes.io/dockerconfigjson, kubernetes.io/dockercfg or banzaicloud.io/aws-ecr-login-config" }}
