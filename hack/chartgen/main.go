@@ -1,5 +1,5 @@
 // Command chartgen derives the parts of the Helm chart that must equal config/
-// from it: the CRD and the RBAC rules.
+// from it: the CRD, the RBAC rules and the policy that injects into Pods.
 //
 // It works on the text, so that comments survive, and fails on any text that
 // it does not know how to treat.
@@ -15,6 +15,7 @@ import (
 const (
 	crdSource = "config/crd/bases/images.banzaicloud.io_imagepullsecrets.yaml"
 	rbacDir   = "config/rbac"
+	injection = "config/admission/pod_injection.yaml"
 	templates = "charts/imagepullsecret-operator/templates"
 
 	notice = "{{- /* Generated from config/ by `make generate`. DO NOT EDIT. */ -}}\n"
@@ -41,7 +42,16 @@ func generate(root string) error {
 	if err != nil {
 		return err
 	}
-	for name, content := range map[string]string{"crd.yaml": crdTemplate, "_rules.tpl": rules} {
+	policy, err := os.ReadFile(filepath.Join(root, injection))
+	if err != nil {
+		return err
+	}
+	injectionTemplate, err := injectionTemplate(string(policy))
+	if err != nil {
+		return fmt.Errorf("%s: %w", injection, err)
+	}
+	derived := map[string]string{"crd.yaml": crdTemplate, "_rules.tpl": rules, "pod-injection.yaml": injectionTemplate}
+	for name, content := range derived {
 		if err := os.WriteFile(filepath.Join(root, templates, name), []byte(content), 0o644); err != nil {
 			return err
 		}
@@ -67,6 +77,25 @@ func crdTemplate(crd string) (string, error) {
 		"    helm.sh/resource-policy: keep\n" +
 		"    {{- end }}\n" +
 		escape(after) +
+		"{{- end }}\n", nil
+}
+
+// injectionTemplate makes the policy and its binding a template: on a switch
+// and on clusters that know such policies, with the chart's names and labels.
+func injectionTemplate(policy string) (string, error) {
+	const (
+		name     = "imagepullsecret-operator-pod-injection"
+		metadata = "metadata:\n  name: " + name + "\n"
+	)
+	if strings.Count(policy, metadata) != 2 || strings.Count(policy, name) != 3 {
+		return "", fmt.Errorf("want a policy and its binding, both named %s and without labels", name)
+	}
+	text := strings.ReplaceAll(escape(policy), metadata, metadata+
+		"  labels:\n"+
+		"    {{- include \"imagepullsecret-operator.labels\" . | nindent 4 }}\n")
+	return notice +
+		"{{- if and .Values.podInjection.enabled (include \"imagepullsecret-operator.injectionKnown\" .) }}\n" +
+		strings.ReplaceAll(text, name, `{{ include "imagepullsecret-operator.fullname" . }}-pod-injection`) +
 		"{{- end }}\n", nil
 }
 

@@ -38,13 +38,14 @@ type installation struct {
 	objects dynamic.Interface
 }
 
-// onCluster runs a test with each Helm on a cluster that knows nothing of us.
-func onCluster(t *testing.T, test func(*testing.T, installation)) {
+// onCluster runs a test with each Helm on a cluster that knows nothing of us,
+// whose API server has further flags.
+func onCluster(t *testing.T, test func(*testing.T, installation), flags ...string) {
 	t.Helper()
 	if err := buildTools(); err != nil {
 		t.Fatal(err)
 	}
-	c, err := cluster.Start(t.Context(), cluster.Options{Progress: os.Stderr})
+	c, err := cluster.Start(t.Context(), cluster.Options{Progress: os.Stderr, APIServerArgs: flags})
 	if err != nil {
 		t.Fatal(err)
 	}

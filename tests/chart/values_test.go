@@ -27,6 +27,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"a resync interval without unit":               {`resyncInterval: "10"`, "does not match pattern"},
 		"an unknown log level":                         {"log: {level: loud}", "at '/log/level'"},
 		"an environment variable without a name":       {"extraEnv: [{value: x}]", "missing property 'name'"},
+		"a failure policy for injection":               {"podInjection: {failurePolicy: Fail}", "additional properties 'failurePolicy' not allowed"},
 		"an identity without a namespace":              {"identities: [{name: pull}]", "missing property 'namespace'"},
 		"an identity twice":                            {"identities: [{namespace: a, name: pull}, {namespace: a, name: pull, create: true}]", "identities lists a/pull twice"},
 		"annotations for what is not made":             {"identities: [{namespace: a, name: pull, annotations: {b: c}}]", "a/pull has annotations, which need create: true"},

@@ -39,22 +39,24 @@ func Root() string {
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// Install applies the CRD, the operator's namespace and its rights to a
-// cluster, from the repository's config directory, as config/default does,
-// but for the Deployment. It returns when the API server serves the CRD: an
-// operator that starts before ends, and Kubernetes would start it again.
+// Install applies the CRD, the operator's namespace, its rights and the policy
+// that injects into Pods to a cluster, from the repository's config directory,
+// as config/default does, but for the Deployment. It returns when the API
+// server serves the CRD: an operator that starts before ends, and Kubernetes
+// would start it again.
 func Install(ctx context.Context, config *rest.Config) error {
 	return install(ctx, config, "config/rbac/*.yaml")
 }
 
-// InstallWithoutRights applies the CRD, the operator's namespace and its
-// ServiceAccount only, and returns when the API server serves the CRD.
+// InstallWithoutRights is Install without the rights: the ServiceAccount has
+// none.
 func InstallWithoutRights(ctx context.Context, config *rest.Config) error {
 	return install(ctx, config, "config/rbac/service_account.yaml")
 }
 
 func install(ctx context.Context, config *rest.Config, rights string) error {
-	if err := apply(ctx, config, "config/default/namespace.yaml", "config/crd/bases/*.yaml", rights); err != nil {
+	err := apply(ctx, config, "config/default/namespace.yaml", "config/crd/bases/*.yaml", rights, "config/admission/*.yaml")
+	if err != nil {
 		return err
 	}
 	return awaitAPI(ctx, config)

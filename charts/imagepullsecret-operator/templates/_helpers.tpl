@@ -95,6 +95,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if .Capabilities.APIVersions.Has "images.banzaicloud.io/v1alpha1/ImagePullSecret" }}true{{ end }}
 {{- end }}
 
+{{- /* Whether the cluster knows the policies that inject into Pods: Kubernetes 1.36 and later. */ -}}
+{{- define "imagepullsecret-operator.injectionKnown" -}}
+{{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}true{{ end }}
+{{- end }}
+
 {{- /*
 Whether a hook may make the first ImagePullSecret. Not with Helm 3: its
 client-side apply takes over what a hook made without changing it, so a change
