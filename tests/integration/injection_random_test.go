@@ -68,7 +68,7 @@ func TestInjectionDecidesAsTheSelectorDoes(t *testing.T) {
 	for _, verdict := range []selector.Verdict{selector.Excluded, selector.ByRule, selector.NeedsPod, selector.NotSelected} {
 		for _, injected := range []bool{true, false} {
 			possible := !injected || verdict == selector.ByRule || verdict == selector.NeedsPod
-			if key := fmt.Sprintf("%s injected=%t", verdict, injected); possible && seen[key] < 300 {
+			if key := fmt.Sprintf("%s injected=%t", verdict, injected); possible && seen[key] < 200 {
 				t.Errorf("only %d cases of %s", seen[key], key)
 			}
 		}
@@ -209,13 +209,13 @@ func randomExpression(random *rand.Rand, keys []string) metav1.LabelSelectorRequ
 	if expression.Operator == "In" || expression.Operator == "NotIn" {
 		expression.Values = []string{pick(random, textValues...), pick(random, textValues...)}
 	}
-	switch random.IntN(40) { // what may be broken
+	switch random.IntN(16) { // what may be broken
 	case 0:
 		expression.Key = pick(random, "bad key", "", "X.io/k", "a/b/c", strings.Repeat("k", 64))
 	case 1:
 		expression.Operator = pick[metav1.LabelSelectorOperator](random, "Inn", "exists", "")
 	case 2:
-		expression.Values = []string{pick(random, "bad value", "ü", strings.Repeat("v", 64), "-")}
+		expression.Values = []string{pick(random, textValues...), pick(random, "bad value", "ü", strings.Repeat("v", 64), "-")}
 	case 3:
 		expression.Values = nil
 	}
@@ -228,7 +228,7 @@ func randomSelector(random *rand.Rand, keys []string) (match map[string]string, 
 	if oneIn(random, 3) {
 		match = nil
 	}
-	if oneIn(random, 40) {
+	if oneIn(random, 16) {
 		match = map[string]string{pick(random, "k", "bad key"): pick(random, "bad value", "v")}
 	}
 	for range random.IntN(3) {
@@ -271,7 +271,7 @@ func randomTarget(random *rand.Rand, secret v1alpha1.TargetSecretConfig) v1alpha
 			draw()
 		}
 	}
-	if oneIn(random, 10) {
+	if oneIn(random, 6) {
 		target.Pods = v1alpha1.PodsNone
 	}
 	return target
