@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
@@ -184,6 +185,7 @@ func (d *Door) toldOf(ctx context.Context, object *v1alpha1.ImagePullSecret, nam
 	if err != nil || secret.Labels[v1alpha1.LabelOwnerUID] != string(object.UID) {
 		return status
 	}
+	status.ObservedGeneration = object.Generation
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady})
 	if expiry, err := time.Parse(time.RFC3339, secret.Annotations[v1alpha1.AnnotationExpiresAt]); err == nil {
 		status.ExpiresAt = &metav1.Time{Time: expiry}
@@ -194,7 +196,7 @@ func (d *Door) toldOf(ctx context.Context, object *v1alpha1.ImagePullSecret, nam
 // end tells that a Secret is not asked for any more, once.
 func (d *Door) end(account *corev1.ServiceAccount, name string) {
 	if secret := d.told.Forget(name); secret != "" {
-		d.tell(account, true, v1alpha1.ReasonDecommissioned, fmt.Sprintf("Secret %s is not asked for any more and goes", secret))
+		d.tell(account, secret, true, v1alpha1.ReasonDecommissioned, fmt.Sprintf("Secret %s is not asked for any more and goes", secret))
 	}
 }
 
@@ -206,9 +208,9 @@ func (d *Door) Report(_ context.Context, o *order.Order, status v1alpha1.ImagePu
 	ready, was := conditionOf(status), conditionOf(before)
 	switch {
 	case ready.Status == metav1.ConditionTrue && (was.Status != metav1.ConditionTrue || !before.ExpiresAt.Equal(status.ExpiresAt)):
-		d.tell(o.Account, true, v1alpha1.ReasonProvisioned, fmt.Sprintf("Secret %s stands, with a login %s", secret, validity(status)))
+		d.tell(o.Account, secret, true, v1alpha1.ReasonProvisioned, fmt.Sprintf("Secret %s stands, with a login %s", secret, validity(status)))
 	case ready.Status == metav1.ConditionFalse && (was.Status != metav1.ConditionFalse || was.Message != ready.Message):
-		d.tell(o.Account, false, v1alpha1.ReasonProvisioningFailed, fmt.Sprintf("Secret %s: %s", secret, ready.Message))
+		d.tell(o.Account, secret, false, v1alpha1.ReasonProvisioningFailed, fmt.Sprintf("Secret %s: %s", secret, ready.Message))
 	}
 	return nil
 }
@@ -227,9 +229,15 @@ func validity(status v1alpha1.ImagePullSecretStatus) string {
 	return "until " + status.ExpiresAt.UTC().Format(time.RFC3339)
 }
 
-func (d *Door) tell(account *corev1.ServiceAccount, normal bool, reason, note string) {
+// tell makes an event about a ServiceAccount and one of its Secrets; "" for none.
+func (d *Door) tell(account *corev1.ServiceAccount, secret string, normal bool, reason, note string) {
 	e := order.Announce(normal, reason, note)
+	var related runtime.Object
+	if secret != "" {
+		// Events of one reason about the same objects are made one.
+		related = &corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: account.Namespace, Name: secret}
+	}
 	d.recorder.Eventf(&corev1.ObjectReference{
 		APIVersion: "v1", Kind: "ServiceAccount", Namespace: account.Namespace, Name: account.Name, UID: account.UID,
-	}, nil, e.Type, e.Reason, "Reconcile", "%s", e.Note)
+	}, related, e.Type, e.Reason, "Reconcile", "%s", e.Note)
 }

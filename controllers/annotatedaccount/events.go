@@ -53,7 +53,7 @@ func (d *Door) OnDelete(object any) {
 func (d *Door) changed(account *corev1.ServiceAccount, had int) {
 	asks, problem := read(account)
 	if problem != "" && account.DeletionTimestamp.IsZero() {
-		d.tell(account, false, v1alpha1.ReasonProvisioningFailed, problem)
+		d.tell(account, "", false, v1alpha1.ReasonProvisioningFailed, problem)
 	}
 	for i := range max(had, len(asks)) {
 		d.wake(nameOf(client.ObjectKeyFromObject(account), i))

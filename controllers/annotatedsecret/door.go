@@ -135,6 +135,7 @@ func (d *Door) orderOf(secret *metav1.PartialObjectMetadata) *order.Order {
 func (d *Door) toldOf(object *v1alpha1.ImagePullSecret, secret *metav1.PartialObjectMetadata) v1alpha1.ImagePullSecretStatus {
 	status, known := d.told.Last(object.Name, secret.Name)
 	if !known && secret.Annotations[v1alpha1.AnnotationContentHash] != "" {
+		status.ObservedGeneration = object.Generation
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 			Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady,
 		})

@@ -1,0 +1,453 @@
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/tests/cluster"
+	"github.com/imagepullsecrets/operator/tests/fakecloud"
+	"github.com/imagepullsecrets/operator/tests/federation"
+	"github.com/imagepullsecrets/operator/tests/operator"
+)
+
+// The namespaces whose Secrets may use identities, and how many there are.
+const updaterNamespace, updaterNamespaces = "updated", 5
+
+// Objects of namespaces that ask by their annotations, in the way of two
+// systems before this one. The operator has the rights of the chart's switches.
+func TestAnnotatedObjectsAskForLogins(t *testing.T) {
+	own := ownCluster(t, withAllRights)
+	trusted(t, own)
+	grantRules(t, shared.api, "annotated-service-accounts",
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}})
+	grantRules(t, shared.api, "annotated-secrets",
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"pull-secret"}, Verbs: []string{"get", "list", "watch", "patch"}})
+	updater := federation.Identity{Issuer: own.Issuer(), Namespace: operator.Namespace, Name: operator.ServiceAccount}
+	for _, right := range updater.Rights() {
+		create(t, right)
+	}
+	args := []string{
+		"--annotated-service-accounts", "--annotated-secrets",
+		"--chainguard-service-account=" + operator.Namespace + "/" + operator.ServiceAccount, "--chainguard-audience=https://issuer.enforce.dev",
+	}
+	for i := range updaterNamespaces {
+		args = append(args, fmt.Sprintf("--chainguard-allow=%s-%d=*", updaterNamespace, i))
+	}
+	stale := leftBehind(t)
+	process := runOperator(t, own, args...)
+
+	t.Run("ServiceAccounts", func(t *testing.T) { annotatedAccounts(t, own, stale) })
+	t.Run("Secrets", func(t *testing.T) { annotatedSecrets(t, updater) })
+	t.Run("a restart", func(t *testing.T) { restartWithAnnotated(t, own, process, args) })
+}
+
+// account makes a ServiceAccount, which is not annotated yet.
+func account(t *testing.T, own *cluster.Cluster, name string) federation.Identity {
+	t.Helper()
+	id := federation.Identity{Issuer: own.Issuer(), Namespace: namespace(t), Name: name}
+	create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: name}})
+	return id
+}
+
+// annotate changes the annotations of an object; an empty value removes one.
+func annotate(t *testing.T, object client.Object, annotations map[string]string) {
+	t.Helper()
+	eventually(t, "annotating "+object.GetName(), func() error {
+		if err := shared.api.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+			return err
+		}
+		before, _ := object.DeepCopyObject().(client.Object)
+		all := object.GetAnnotations()
+		if all == nil {
+			all = map[string]string{}
+		}
+		for key, value := range annotations {
+			if all[key] = value; value == "" {
+				delete(all, key)
+			}
+		}
+		object.SetAnnotations(all)
+		return shared.api.Patch(t.Context(), object, client.MergeFrom(before))
+	})
+}
+
+func annotateAccount(t *testing.T, id federation.Identity, annotations map[string]string) {
+	t.Helper()
+	annotate(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name}}, annotations)
+}
+
+// forRole are the annotations for ECR registries of roles.
+func forRole(sources ...federation.Source) map[string]string {
+	var roles []string
+	for _, source := range sources {
+		roles = append(roles, string(source.Entry.ECR.RoleARN))
+	}
+	return map[string]string{
+		v1alpha1.AnnotationAccountRegistry: sources[0].Registry, v1alpha1.AnnotationAccountAudience: "sts.amazonaws.com",
+		v1alpha1.AnnotationAWSRoleARN: strings.Join(roles, ", "),
+	}
+}
+
+// expectAttached waits until a ServiceAccount's imagePullSecrets are these.
+func expectAttached(t *testing.T, id federation.Identity, names ...string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%s/%s lists %v", id.Namespace, id.Name, names), func() error {
+		var found corev1.ServiceAccount
+		if err := shared.api.Get(t.Context(), client.ObjectKey{Namespace: id.Namespace, Name: id.Name}, &found); err != nil {
+			return err
+		}
+		var listed []string
+		for _, reference := range found.ImagePullSecrets {
+			listed = append(listed, reference.Name)
+		}
+		// The order is that in which the logins came.
+		if slices.Sort(listed); !slices.Equal(listed, slices.Sorted(slices.Values(names))) {
+			return fmt.Errorf("it lists %v", listed)
+		}
+		return nil
+	})
+}
+
+// expectTold waits until an event about an object of a kind says something.
+func expectTold(t *testing.T, kind, namespace, name, reason, says string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("event %s about %s %s/%s saying %q", reason, kind, namespace, name, says), func() error {
+		var list eventsv1.EventList
+		if err := shared.api.List(t.Context(), &list, client.InNamespace(namespace)); err != nil {
+			return err
+		}
+		var others []string
+		for _, event := range list.Items {
+			if event.Regarding.Name != name || event.Regarding.Kind != kind {
+				continue
+			}
+			if event.Reason == reason && strings.Contains(event.Note, says) {
+				return nil
+			}
+			others = append(others, event.Reason+": "+event.Note)
+		}
+		return fmt.Errorf("there are %q", others)
+	})
+}
+
+func expectAccountTold(t *testing.T, id federation.Identity, reason, says string) {
+	t.Helper()
+	expectTold(t, "ServiceAccount", id.Namespace, id.Name, reason, says)
+}
+
+// expectPull waits until a Secret opens a registry.
+func expectPull(t *testing.T, namespace, name, registry string) *corev1.Secret {
+	t.Helper()
+	var secret *corev1.Secret
+	eventually(t, fmt.Sprintf("Secret %s/%s opens %s", namespace, name, registry), func() (err error) {
+		if secret, err = secretIn(t, namespace, name); err != nil {
+			return err
+		}
+		return pull(t.Context(), secret, registry)
+	})
+	return secret
+}
+
+// leftBehind makes a Secret of a ServiceAccount that has ceased to ask while
+// no operator ran, attached as the operator attaches.
+func leftBehind(t *testing.T) federation.Identity {
+	t.Helper()
+	id := federation.Identity{Namespace: namespace(t), Name: "quiet"}
+	made := create(t, &corev1.ServiceAccount{
+		ObjectMeta:       metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name, Annotations: map[string]string{v1alpha1.AnnotationAttached: "imagepullsecret-quiet"}},
+		ImagePullSecrets: []corev1.LocalObjectReference{{Name: "mine"}, {Name: "imagepullsecret-quiet"}},
+	})
+	create(t, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: id.Namespace, Name: "imagepullsecret-quiet", Labels: map[string]string{v1alpha1.LabelOwnerUID: string(made.UID)},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "ServiceAccount", Name: id.Name, UID: made.UID, Controller: ptr.To(true)}},
+		},
+		Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte("{}")},
+	})
+	return id
+}
+
+func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Identity) {
+	t.Run("get a Secret that opens their registry, attached, with what the earlier system noted", func(t *testing.T) {
+		id := account(t, own, "app")
+		source := federation.ECR(shared.cloud, id, number())
+		annotateAccount(t, id, forRole(source))
+		secret := expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry)
+		expectAttached(t, id, "imagepullsecret-app")
+		owner := metav1.GetControllerOf(secret)
+		if secret.Labels[v1alpha1.LabelServiceAccount] != "app" || secret.Annotations[v1alpha1.AnnotationPrincipal] != string(source.Entry.ECR.RoleARN) ||
+			secret.Annotations[v1alpha1.AnnotationExpiresAt] == "" || owner == nil || owner.Kind != "ServiceAccount" || owner.Name != "app" {
+			t.Errorf("the Secret's labels are %v, annotations %v, owners %v", secret.Labels, secret.Annotations, secret.OwnerReferences)
+		}
+		expectAccountTold(t, id, v1alpha1.ReasonProvisioned, "Secret imagepullsecret-app stands, with a login until "+secret.Annotations[v1alpha1.AnnotationExpiresAt])
+	})
+	t.Run("of every provider", func(t *testing.T) {
+		id := account(t, own, "app")
+		for _, way := range otherWays(id) {
+			annotateAccount(t, id, way.annotations)
+			expectPull(t, id.Namespace, "imagepullsecret-app", way.registry)
+			for key := range way.annotations {
+				way.annotations[key] = ""
+			}
+			annotateAccount(t, id, way.annotations)
+			expectNoSecret(t, id.Namespace, "imagepullsecret-app")
+			expectAttached(t, id)
+		}
+	})
+	t.Run("with several principals, of which one that is denied blocks no other", func(t *testing.T) {
+		id := account(t, own, "app")
+		first, denied, last := federation.ECR(shared.cloud, id, number()), federation.ECR(shared.cloud, federation.Identity{Namespace: "other", Name: "other"}, number()), federation.ECR(shared.cloud, id, number())
+		annotations := forRole(first, denied, last)
+		annotations[v1alpha1.AnnotationAccountSecretName] = "mine"
+		annotateAccount(t, id, annotations)
+		expectSecret(t, id.Namespace, "mine", first.Registry)
+		expectSecret(t, id.Namespace, "mine-2", first.Registry)
+		expectAttached(t, id, "mine", "mine-1", "mine-2")
+		expectAccountTold(t, id, v1alpha1.ReasonProvisioningFailed, "Secret mine-1: ")
+		if _, err := secretIn(t, id.Namespace, "mine-1"); err == nil {
+			t.Error("the denied principal has a Secret")
+		}
+		annotations = forRole(first)
+		annotations[v1alpha1.AnnotationAccountSecretName] = ""
+		annotateAccount(t, id, annotations)
+		expectNoSecret(t, id.Namespace, "mine")
+		expectNoSecret(t, id.Namespace, "mine-2")
+		expectSecret(t, id.Namespace, "imagepullsecret-app", first.Registry)
+		expectAttached(t, id, "imagepullsecret-app")
+		expectAccountTold(t, id, v1alpha1.ReasonDecommissioned, "Secret mine-2")
+	})
+	t.Run("change their minds at once", func(t *testing.T) {
+		id := account(t, own, "app")
+		first, second := federation.ECR(shared.cloud, id, number()), federation.ECR(shared.cloud, id, number())
+		annotateAccount(t, id, forRole(first))
+		expectPull(t, id.Namespace, "imagepullsecret-app", first.Registry)
+		annotateAccount(t, id, forRole(second))
+		expectSecret(t, id.Namespace, "imagepullsecret-app", second.Registry)
+		annotateAccount(t, id, map[string]string{v1alpha1.AnnotationAccountRegistry: "", v1alpha1.AnnotationAWSRoleARN: "", v1alpha1.AnnotationAccountAudience: ""})
+		expectNoSecret(t, id.Namespace, "imagepullsecret-app")
+		expectAttached(t, id)
+	})
+	t.Run("with names longer than a label's value", func(t *testing.T) {
+		id := account(t, own, strings.Repeat("long", 20))
+		source := federation.Chainguard(shared.cloud, id, number())
+		annotateAccount(t, id, map[string]string{v1alpha1.AnnotationChainguardIdentity: source.Entry.Chainguard.Identity})
+		expectPull(t, id.Namespace, "imagepullsecret-"+id.Name, source.Registry)
+	})
+	t.Run("take over what the earlier system made for them, in place", func(t *testing.T) {
+		id := account(t, own, "app")
+		var made corev1.ServiceAccount
+		if err := shared.api.Get(t.Context(), client.ObjectKey{Namespace: id.Namespace, Name: id.Name}, &made); err != nil {
+			t.Fatal(err)
+		}
+		before := create(t, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: id.Namespace, Name: "imagepullsecret-app", Labels: map[string]string{v1alpha1.LabelServiceAccount: "app"},
+				OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "ServiceAccount", Name: "app", UID: made.UID, Controller: ptr.To(true)}},
+			},
+			Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte(`{"auths":{}}`)},
+		})
+		source := federation.ECR(shared.cloud, id, number())
+		annotateAccount(t, id, forRole(source))
+		if after := expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry); after.UID != before.UID {
+			t.Error("the Secret was made anew")
+		}
+	})
+	t.Run("leave a stranger's Secret alone and say so", func(t *testing.T) {
+		id := account(t, own, "app")
+		stranger := create(t, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: "imagepullsecret-app"},
+			Type:       corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte(`{"auths":{}}`)},
+		})
+		annotateAccount(t, id, forRole(federation.ECR(shared.cloud, id, number())))
+		expectAccountTold(t, id, v1alpha1.ReasonProvisioningFailed, "choose another name in annotation imagepullsecrets.preferred.jp/secret-name")
+		expectUntouched(t, stranger)
+	})
+	t.Run("heal what is deleted", func(t *testing.T) {
+		id := account(t, own, "app")
+		source := federation.ECR(shared.cloud, id, number())
+		annotateAccount(t, id, forRole(source))
+		remove(t, expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry))
+		expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry)
+	})
+	t.Run("are told what is wrong with what they ask", func(t *testing.T) {
+		id := account(t, own, "app")
+		annotateAccount(t, id, map[string]string{v1alpha1.AnnotationAccountRegistry: "gcr.io"})
+		expectAccountTold(t, id, v1alpha1.ReasonProvisioningFailed, "add "+v1alpha1.AnnotationAWSRoleARN)
+		// A token for AWS must not be sent along to whoever calls himself so.
+		annotateAccount(t, id, map[string]string{
+			v1alpha1.AnnotationAccountRegistry: "111122223333.dkr.ecr.eu-central-1.evil.example", v1alpha1.AnnotationAWSRoleARN: "arn:aws:iam::111122223333:role/r",
+		})
+		expectAccountTold(t, id, v1alpha1.ReasonProvisioningFailed, "evil.example")
+		if _, err := secretIn(t, id.Namespace, "imagepullsecret-app"); err == nil {
+			t.Error("there is a Secret for a host that is not AWS's")
+		}
+	})
+	t.Run("that asked while no operator ran and do not any more lose what they had", func(t *testing.T) {
+		expectNoSecret(t, stale.Namespace, "imagepullsecret-quiet")
+		expectAttached(t, stale, "mine")
+	})
+}
+
+// way is a way of asking, and what it opens.
+type way struct {
+	annotations map[string]string
+	registry    string
+}
+
+// otherWays are those that are not AWS's.
+func otherWays(id federation.Identity) []way {
+	direct := federation.ArtifactRegistry(shared.cloud, id, number())
+	impersonated := federation.ArtifactRegistryImpersonated(shared.cloud, id, number())
+	// Annotations name no delegates: the identity itself may impersonate it.
+	pool, _, _ := strings.Cut(impersonated.Entry.GoogleArtifactRegistry.WorkloadIdentityProvider, "/providers/")
+	principal := "principal://iam.googleapis.com/" + pool + "/subject/" + id.Subject()
+	shared.cloud.AddGoogleServiceAccount(fakecloud.GoogleServiceAccount{
+		Email:                 impersonated.Entry.GoogleArtifactRegistry.GoogleServiceAccount,
+		WorkloadIdentityUsers: []string{principal}, TokenCreators: []string{principal},
+	})
+	chainguard := federation.Chainguard(shared.cloud, id, number())
+	azure := federation.AzureContainerRegistry(shared.cloud, id, number())
+	return []way{
+		{map[string]string{
+			v1alpha1.AnnotationAccountRegistry: direct.Registry,
+			v1alpha1.AnnotationGoogleProvider:  direct.Entry.GoogleArtifactRegistry.WorkloadIdentityProvider,
+		}, direct.Registry},
+		{map[string]string{
+			v1alpha1.AnnotationAccountRegistry:      impersonated.Registry,
+			v1alpha1.AnnotationGoogleProvider:       impersonated.Entry.GoogleArtifactRegistry.WorkloadIdentityProvider,
+			v1alpha1.AnnotationGoogleServiceAccount: impersonated.Entry.GoogleArtifactRegistry.GoogleServiceAccount,
+		}, impersonated.Registry},
+		{map[string]string{v1alpha1.AnnotationChainguardIdentity: chainguard.Entry.Chainguard.Identity}, chainguard.Registry},
+		{map[string]string{
+			v1alpha1.AnnotationAccountRegistry: azure.Registry,
+			v1alpha1.AnnotationAzureClientID:   azure.Entry.AzureContainerRegistry.ClientID,
+			v1alpha1.AnnotationAzureTenantID:   azure.Entry.AzureContainerRegistry.TenantID,
+		}, azure.Registry},
+	}
+}
+
+// asking makes a Secret that asks for an identity's login, in a namespace by its
+// number; those from updaterNamespaces on are allowed nothing.
+func asking(t *testing.T, number int, kind corev1.SecretType, data map[string]string, identity string) *corev1.Secret {
+	t.Helper()
+	name := fmt.Sprintf("%s-%d", updaterNamespace, number)
+	create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	return create(t, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "pull-secret", Annotations: map[string]string{v1alpha1.AnnotationChainguardUpdater: identity}},
+		Type:       kind, StringData: data,
+	})
+}
+
+func annotatedSecrets(t *testing.T, updater federation.Identity) {
+	identity := federation.Chainguard(shared.cloud, updater, number()).Entry.Chainguard.Identity
+	const other = `"ghcr.io":{"auth":"dTpw","email":"me@example.com"}`
+	t.Run("hold a login in place, and keep their other registries", func(t *testing.T) {
+		before := asking(t, 0, corev1.SecretTypeDockerConfigJson, map[string]string{
+			corev1.DockerConfigJsonKey: `{"auths":{` + other + `},"credHelpers":{"x":"y"}}`, "note": "kept",
+		}, identity)
+		after := expectPull(t, before.Namespace, "pull-secret", "cgr.dev")
+		document := string(after.Data[corev1.DockerConfigJsonKey])
+		if !strings.Contains(document, other) || !strings.Contains(document, `"credHelpers":{"x":"y"}`) || string(after.Data["note"]) != "kept" ||
+			after.UID != before.UID || len(after.OwnerReferences) != 0 {
+			t.Error("something else than the login changed")
+		}
+		expectTold(t, "Secret", before.Namespace, "pull-secret", v1alpha1.ReasonReady, "")
+
+		// What its owner adds stays, and what he takes out comes back.
+		after.Data[corev1.DockerConfigJsonKey] = []byte(`{"auths":{` + other + `,"quay.io":{"auth":"dTpw"}}}`)
+		if err := shared.api.Update(t.Context(), after); err != nil {
+			t.Fatal(err)
+		}
+		again := expectPull(t, before.Namespace, "pull-secret", "cgr.dev")
+		if err := sameRegistries(again, []string{"ghcr.io", "quay.io", "cgr.dev"}); err != nil {
+			t.Error(err)
+		}
+
+		// Without the annotation it is left as it is.
+		annotate(t, again, map[string]string{v1alpha1.AnnotationChainguardUpdater: ""})
+		settled := again.ResourceVersion
+		witness := asking(t, 1, corev1.SecretTypeDockerConfigJson, map[string]string{corev1.DockerConfigJsonKey: `{}`}, identity)
+		expectPull(t, witness.Namespace, "pull-secret", "cgr.dev")
+		if now, err := secretIn(t, before.Namespace, "pull-secret"); err != nil || now.ResourceVersion != settled {
+			t.Errorf("a Secret that does not ask any more was written, %v", err)
+		}
+	})
+	for i, odd := range []struct {
+		name string
+		kind corev1.SecretType
+		data map[string]string
+		says string
+	}{
+		{"another type", corev1.SecretTypeOpaque, map[string]string{"x": "y"}, "is not kubernetes.io/dockerconfigjson"},
+		{"a legacy type", corev1.SecretTypeDockercfg, map[string]string{corev1.DockerConfigKey: "{}"}, "delete it and create it again"},
+		{"a document that is none", corev1.SecretTypeDockerConfigJson, map[string]string{corev1.DockerConfigJsonKey: `null`}, "give Secret"},
+	} {
+		t.Run("of "+odd.name+" stay untouched, with an event", func(t *testing.T) {
+			secret := asking(t, 2+i, odd.kind, odd.data, identity)
+			expectTold(t, "Secret", secret.Namespace, "pull-secret", v1alpha1.ReasonConflict, odd.says)
+			expectUntouched(t, secret)
+		})
+	}
+	t.Run("of namespaces that are not on the list get nothing", func(t *testing.T) {
+		secret := asking(t, updaterNamespaces, corev1.SecretTypeDockerConfigJson, map[string]string{corev1.DockerConfigJsonKey: `{}`}, identity)
+		expectTold(t, "Secret", secret.Namespace, "pull-secret", v1alpha1.ReasonSourceInvalid, "allow it with --chainguard-allow="+secret.Namespace+"=<identity>")
+		expectUntouched(t, secret)
+	})
+}
+
+// After a restart nothing is exchanged, written or told again.
+func restartWithAnnotated(t *testing.T, own *cluster.Cluster, process *operator.Process, args []string) {
+	id := account(t, own, "app")
+	source := federation.ECR(shared.cloud, id, number())
+	annotateAccount(t, id, forRole(source))
+	before := expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry)
+	expectAttached(t, id, "imagepullsecret-app")
+	expectAccountTold(t, id, v1alpha1.ReasonProvisioned, "imagepullsecret-app")
+	const onlyTheWitness = 2 // calls: one for a session, one for a login
+	if err := process.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	asked := exchanges()
+	runOperator(t, own, args...)
+	// Whatever the new process does about the first, it has done when it has
+	// served another.
+	witness := account(t, own, "witness")
+	next := federation.ECR(shared.cloud, witness, number())
+	annotateAccount(t, witness, forRole(next))
+	expectPull(t, witness.Namespace, "imagepullsecret-witness", next.Registry)
+	expectAccountTold(t, witness, v1alpha1.ReasonProvisioned, "imagepullsecret-witness")
+	after, err := secretIn(t, id.Namespace, "imagepullsecret-app")
+	if err != nil || after.ResourceVersion != before.ResourceVersion {
+		t.Errorf("the Secret was written again, %v", err)
+	}
+	if made := exchanges() - asked; made != onlyTheWitness {
+		t.Errorf("%d calls, want those of the witness alone", made)
+	}
+	var list eventsv1.EventList
+	if err := shared.api.List(t.Context(), &list, client.InNamespace(id.Namespace)); err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for _, event := range list.Items {
+		if event.Reason == v1alpha1.ReasonProvisioned && event.Regarding.Name == id.Name {
+			told++
+			if event.Series != nil {
+				err = errors.Join(err, fmt.Errorf("it was told %d times", event.Series.Count))
+			}
+		}
+	}
+	if told != 1 || err != nil {
+		t.Errorf("%d events, %v", told, err)
+	}
+}
