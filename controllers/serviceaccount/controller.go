@@ -141,7 +141,7 @@ func (c *Controller) attempt(ctx context.Context, account *corev1.ServiceAccount
 	o := c.observe(ctx, account, namespace)
 	p := decide(o)
 	log.FromContext(ctx).V(1).Info("planned", "add", p.Added, "remove", p.Removed, "held", len(o.Held))
-	if err = c.write(ctx, key, account.ResourceVersion, p); apierrors.IsConflict(err) {
+	if err = c.write(ctx, account, p); apierrors.IsConflict(err) {
 		return ctrl.Result{}, err
 	}
 	return c.conclude(ctx, key, o, p, err)
@@ -179,7 +179,7 @@ func (c *Controller) observe(ctx context.Context, account *corev1.ServiceAccount
 	}
 	wanted, now := o.wanted(), c.Clock.Now()
 	var news []string
-	o.Held, news = c.memory.look(key, wanted, o.missing(wanted), now)
+	o.Held, news = c.memory.look(key, account.UID, wanted, o.missing(wanted), now)
 	for _, name := range news {
 		c.warn(account, contested(key, name))
 	}
@@ -198,15 +198,16 @@ func selects(g *grant.Grant, account *corev1.ServiceAccount) bool {
 	return g.Accounts.Select(account.Name, account.Labels, account.Annotations)
 }
 
-// write makes a ServiceAccount that is at version what the plan says.
-func (c *Controller) write(ctx context.Context, key types.NamespacedName, version string, p plan) error {
+// write makes a ServiceAccount, as it was read, what the plan says.
+func (c *Controller) write(ctx context.Context, account *corev1.ServiceAccount, p plan) error {
 	if !p.Change {
 		return nil
 	}
-	version, err := c.Writer.Attach(ctx, key, version, p.Secrets, record(p.Recorded))
+	key := client.ObjectKeyFromObject(account)
+	version, err := c.Writer.Attach(ctx, key, account.ResourceVersion, p.Secrets, record(p.Recorded))
 	c.Metrics.Attached(metrics.ResultOf(err))
 	if err == nil {
-		c.memory.wrote(key, version, p, c.Clock.Now())
+		c.memory.wrote(key, account.UID, version, p, c.Clock.Now())
 	}
 	return err
 }

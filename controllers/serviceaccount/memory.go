@@ -28,6 +28,7 @@ type memory struct {
 
 // remembered is what is known of one ServiceAccount.
 type remembered struct {
+	uid     types.UID
 	version string // of our last write
 	names   map[string]*addition
 }
@@ -51,9 +52,9 @@ func (a *addition) wait() time.Duration {
 	return min(wait, longestWait)
 }
 
-// wrote notes that names were added to and removed from a ServiceAccount, and
-// the resource version that it has since.
-func (m *memory) wrote(key types.NamespacedName, version string, p plan, now time.Time) {
+// wrote notes that names were added to and removed from the ServiceAccount of a
+// UID, and the resource version that it has since.
+func (m *memory) wrote(key types.NamespacedName, uid types.UID, version string, p plan, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sweep(now)
@@ -61,8 +62,8 @@ func (m *memory) wrote(key types.NamespacedName, version string, p plan, now tim
 		m.accounts = map[types.NamespacedName]*remembered{}
 	}
 	r := m.accounts[key]
-	if r == nil {
-		r = &remembered{names: map[string]*addition{}}
+	if r == nil || r.uid != uid {
+		r = &remembered{uid: uid, names: map[string]*addition{}}
 		m.accounts[key] = r
 	}
 	r.version = version
@@ -92,15 +93,15 @@ func (m *memory) ahead(key types.NamespacedName, version string) bool {
 	return err == nil && order < 0
 }
 
-// look notes which of the names that are wanted in a ServiceAccount are missing
-// there. It returns those that are not to be put back yet and until when, and
+// look notes which of the names that are wanted in the ServiceAccount of a UID
+// are missing there. It returns those that are not to be put back yet and until when, and
 // which of these were not missing when it was asked last.
-func (m *memory) look(key types.NamespacedName, wanted, missing []string, now time.Time) (held map[string]time.Time, news []string) {
+func (m *memory) look(key types.NamespacedName, uid types.UID, wanted, missing []string, now time.Time) (held map[string]time.Time, news []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.accounts[key]
-	if r == nil {
-		return nil, nil
+	if r == nil || r.uid != uid {
+		return nil, nil // a new one of that name is nobody's doing
 	}
 	held = map[string]time.Time{}
 	for name, a := range r.names {

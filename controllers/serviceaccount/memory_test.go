@@ -24,12 +24,12 @@ type contest struct {
 // add writes the name.
 func (c *contest) add() {
 	c.version++
-	c.memory.wrote(key, strconv.Itoa(c.version), plan{Added: []string{"pull"}}, c.now)
+	c.memory.wrote(key, "uid", strconv.Itoa(c.version), plan{Added: []string{"pull"}}, c.now)
 }
 
 // missing looks while the name is missing, and returns for how long it is held.
 func (c *contest) missing() (wait time.Duration, news bool) {
-	held, names := c.memory.look(key, []string{"pull"}, []string{"pull"}, c.now)
+	held, names := c.memory.look(key, "uid", []string{"pull"}, []string{"pull"}, c.now)
 	if until, is := held["pull"]; is {
 		wait = until.Sub(c.now)
 	}
@@ -79,7 +79,7 @@ func TestAQuietHourIsForgiven(t *testing.T) {
 	c := &contest{now: start}
 	c.add()
 	c.now = c.now.Add(2 * time.Hour)
-	c.memory.wrote(types.NamespacedName{Name: "other"}, "9", plan{Added: []string{"x"}}, c.now)
+	c.memory.wrote(types.NamespacedName{Name: "other"}, "uid", "9", plan{Added: []string{"x"}}, c.now)
 	if len(c.memory.accounts) != 1 {
 		t.Errorf("%d ServiceAccounts are remembered, want the one that was written just now", len(c.memory.accounts))
 	}
@@ -88,10 +88,16 @@ func TestAQuietHourIsForgiven(t *testing.T) {
 func TestAContestEnds(t *testing.T) {
 	for name, end := range map[string]func(*contest){
 		"when we take the name away": func(c *contest) {
-			c.memory.wrote(key, "100", plan{Removed: []string{"pull"}}, c.now)
+			c.memory.wrote(key, "uid", "100", plan{Removed: []string{"pull"}}, c.now)
 		},
-		"when nobody wants the name any more": func(c *contest) { c.memory.look(key, nil, nil, c.now) },
-		"when the ServiceAccount goes":        func(c *contest) { c.memory.forget(key) },
+		"when nobody wants the name any more": func(c *contest) { c.memory.look(key, "uid", nil, nil, c.now) },
+		"when another ServiceAccount of that name comes": func(c *contest) {
+			if held, _ := c.memory.look(key, "another", []string{"pull"}, []string{"pull"}, c.now); len(held) > 0 {
+				t.Errorf("the new one is held: %v", held)
+			}
+			c.memory.wrote(key, "another", "100", plan{}, c.now)
+		},
+		"when the ServiceAccount goes": func(c *contest) { c.memory.forget(key) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &contest{now: start}
@@ -112,7 +118,7 @@ func TestANameThatIsBackIsHeldAnewWhenItGoes(t *testing.T) {
 	c.add()
 	c.missing()
 	c.now = c.now.Add(5 * time.Second)
-	c.memory.look(key, []string{"pull"}, nil, c.now) // someone else put it back
+	c.memory.look(key, "uid", []string{"pull"}, nil, c.now) // someone else put it back
 	c.now = c.now.Add(time.Second)
 	if wait, news := c.missing(); wait != firstWait || !news {
 		t.Errorf("held for %s, news: %t", wait, news)
@@ -121,7 +127,7 @@ func TestANameThatIsBackIsHeldAnewWhenItGoes(t *testing.T) {
 
 func TestACacheThatIsBehindIsKnown(t *testing.T) {
 	var m memory
-	m.wrote(key, "100", plan{}, start)
+	m.wrote(key, "uid", "100", plan{}, start)
 	for version, want := range map[string]bool{"99": true, "100": false, "101": false, "1000": false} {
 		if got := m.ahead(key, version); got != want {
 			t.Errorf("at %s: %t", version, got)

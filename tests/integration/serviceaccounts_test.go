@@ -117,12 +117,14 @@ func expectAccounts(t *testing.T, name string, want v1alpha1.ServiceAccountCount
 func TestASecretIsAttachedBeforeItIsThere(t *testing.T) {
 	t.Parallel()
 	label := unique("label")
-	early := namespace(t, label, "yes")
+	early, known := namespace(t, label, "yes"), namespace(t)
+	account := client.ObjectKey{Namespace: known, Name: "default"}
 	made := newObject(unique("pull"), label, v1alpha1.CredentialSource{Name: "missing", Namespace: early})
 	made.Spec.Target.ServiceAccounts = accountsNamed("default")
 	create(t, made)
 	pull := secretNameOf(made)
 	expectAttached(t, client.ObjectKey{Namespace: early, Name: "default"}, pull, pull)
+	expectAttached(t, account, "")
 	if _, err := secretIn(t, early, pull); !apierrors.IsNotFound(err) {
 		t.Errorf("reading the Secret: %v", err)
 	}
@@ -131,6 +133,14 @@ func TestASecretIsAttachedBeforeItIsThere(t *testing.T) {
 	late := namespace(t, label, "yes")
 	expectAttached(t, client.ObjectKey{Namespace: late, Name: "default"}, pull, pull)
 	expectAccounts(t, made.Name, v1alpha1.ServiceAccountCounts{Selected: 2, Attached: 2})
+
+	// Neither does a namespace that comes and goes by its labels wait for it.
+	relabel(t, known, label, "yes")
+	expectAttached(t, account, pull, pull)
+	relabel(t, known, label, "no")
+	expectAttached(t, account, "")
+	remove(t, made)
+	expectAttached(t, client.ObjectKey{Namespace: early, Name: "default"}, "")
 }
 
 func TestServiceAccountsAreSelectedByTheirRules(t *testing.T) {
@@ -537,6 +547,10 @@ func TestAttachingWithAnOperatorOfItsOwn(t *testing.T) {
 	}
 	if after := get(t, made.Name).ResourceVersion; after != status {
 		t.Error("the status was written after a restart")
+	}
+	metrics, err := process.Metrics(t.Context())
+	if err != nil || strings.Contains(metrics, "imagepullsecret_serviceaccount_writes_total{") {
+		t.Errorf("after a restart a ServiceAccount was to be written, if in vain: %v", err)
 	}
 	if err := process.Stop(); err != nil {
 		t.Fatal(err)
