@@ -52,8 +52,8 @@ func TestAnnotatedObjectsAskForLogins(t *testing.T) {
 	t.Run("a restart", func(t *testing.T) { restartWithAnnotated(t, own, process, args) })
 }
 
-// account makes a ServiceAccount, which is not annotated yet.
-func account(t *testing.T, own *cluster.Cluster, name string) federation.Identity {
+// accountFor makes a ServiceAccount, which is not annotated yet.
+func accountFor(t *testing.T, own *cluster.Cluster, name string) federation.Identity {
 	t.Helper()
 	id := federation.Identity{Issuer: own.Issuer(), Namespace: namespace(t), Name: name}
 	create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: name}})
@@ -99,20 +99,16 @@ func forRole(sources ...federation.Source) map[string]string {
 	}
 }
 
-// expectAttached waits until a ServiceAccount's imagePullSecrets are these.
-func expectAttached(t *testing.T, id federation.Identity, names ...string) {
+// expectListed waits until a ServiceAccount's imagePullSecrets are these, in any
+// order: it is that in which the logins came.
+func expectListed(t *testing.T, id federation.Identity, names ...string) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%s/%s lists %v", id.Namespace, id.Name, names), func() error {
-		var found corev1.ServiceAccount
-		if err := shared.api.Get(t.Context(), client.ObjectKey{Namespace: id.Namespace, Name: id.Name}, &found); err != nil {
+		found, err := accountAt(t.Context(), client.ObjectKey{Namespace: id.Namespace, Name: id.Name})
+		if err != nil {
 			return err
 		}
-		var listed []string
-		for _, reference := range found.ImagePullSecrets {
-			listed = append(listed, reference.Name)
-		}
-		// The order is that in which the logins came.
-		if slices.Sort(listed); !slices.Equal(listed, slices.Sorted(slices.Values(names))) {
+		if listed := slices.Sorted(slices.Values(attachedTo(found))); !slices.Equal(listed, slices.Sorted(slices.Values(names))) {
 			return fmt.Errorf("it lists %v", listed)
 		}
 		return nil
@@ -180,11 +176,11 @@ func leftBehind(t *testing.T) federation.Identity {
 
 func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Identity) {
 	t.Run("get a Secret that opens their registry, attached, with what the earlier system noted", func(t *testing.T) {
-		id := account(t, own, "app")
+		id := accountFor(t, own, "app")
 		source := federation.ECR(shared.cloud, id, number())
 		annotateAccount(t, id, forRole(source))
 		secret := expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry)
-		expectAttached(t, id, "imagepullsecret-app")
+		expectListed(t, id, "imagepullsecret-app")
 		owner := metav1.GetControllerOf(secret)
 		if secret.Labels[v1alpha1.LabelServiceAccount] != "app" || secret.Annotations[v1alpha1.AnnotationPrincipal] != string(source.Entry.ECR.RoleARN) ||
 			secret.Annotations[v1alpha1.AnnotationExpiresAt] == "" || owner == nil || owner.Kind != "ServiceAccount" || owner.Name != "app" {
@@ -193,7 +189,7 @@ func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Iden
 		expectAccountTold(t, id, v1alpha1.ReasonProvisioned, "Secret imagepullsecret-app stands, with a login until "+secret.Annotations[v1alpha1.AnnotationExpiresAt])
 	})
 	t.Run("of every provider", func(t *testing.T) {
-		id := account(t, own, "app")
+		id := accountFor(t, own, "app")
 		for _, way := range otherWays(id) {
 			annotateAccount(t, id, way.annotations)
 			expectPull(t, id.Namespace, "imagepullsecret-app", way.registry)
@@ -202,18 +198,18 @@ func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Iden
 			}
 			annotateAccount(t, id, way.annotations)
 			expectNoSecret(t, id.Namespace, "imagepullsecret-app")
-			expectAttached(t, id)
+			expectListed(t, id)
 		}
 	})
 	t.Run("with several principals, of which one that is denied blocks no other", func(t *testing.T) {
-		id := account(t, own, "app")
+		id := accountFor(t, own, "app")
 		first, denied, last := federation.ECR(shared.cloud, id, number()), federation.ECR(shared.cloud, federation.Identity{Namespace: "other", Name: "other"}, number()), federation.ECR(shared.cloud, id, number())
 		annotations := forRole(first, denied, last)
 		annotations[v1alpha1.AnnotationAccountSecretName] = "mine"
 		annotateAccount(t, id, annotations)
 		expectSecret(t, id.Namespace, "mine", first.Registry)
 		expectSecret(t, id.Namespace, "mine-2", first.Registry)
-		expectAttached(t, id, "mine", "mine-1", "mine-2")
+		expectListed(t, id, "mine", "mine-1", "mine-2")
 		expectAccountTold(t, id, v1alpha1.ReasonProvisioningFailed, "Secret mine-1: ")
 		if _, err := secretIn(t, id.Namespace, "mine-1"); err == nil {
 			t.Error("the denied principal has a Secret")
@@ -224,11 +220,11 @@ func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Iden
 		expectNoSecret(t, id.Namespace, "mine")
 		expectNoSecret(t, id.Namespace, "mine-2")
 		expectSecret(t, id.Namespace, "imagepullsecret-app", first.Registry)
-		expectAttached(t, id, "imagepullsecret-app")
+		expectListed(t, id, "imagepullsecret-app")
 		expectAccountTold(t, id, v1alpha1.ReasonDecommissioned, "Secret mine-2")
 	})
 	t.Run("change their minds at once", func(t *testing.T) {
-		id := account(t, own, "app")
+		id := accountFor(t, own, "app")
 		first, second := federation.ECR(shared.cloud, id, number()), federation.ECR(shared.cloud, id, number())
 		annotateAccount(t, id, forRole(first))
 		expectPull(t, id.Namespace, "imagepullsecret-app", first.Registry)
@@ -236,16 +232,16 @@ func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Iden
 		expectSecret(t, id.Namespace, "imagepullsecret-app", second.Registry)
 		annotateAccount(t, id, map[string]string{v1alpha1.AnnotationAccountRegistry: "", v1alpha1.AnnotationAWSRoleARN: "", v1alpha1.AnnotationAccountAudience: ""})
 		expectNoSecret(t, id.Namespace, "imagepullsecret-app")
-		expectAttached(t, id)
+		expectListed(t, id)
 	})
 	t.Run("with names longer than a label's value", func(t *testing.T) {
-		id := account(t, own, strings.Repeat("long", 20))
+		id := accountFor(t, own, strings.Repeat("long", 20))
 		source := federation.Chainguard(shared.cloud, id, number())
 		annotateAccount(t, id, map[string]string{v1alpha1.AnnotationChainguardIdentity: source.Entry.Chainguard.Identity})
 		expectPull(t, id.Namespace, "imagepullsecret-"+id.Name, source.Registry)
 	})
 	t.Run("take over what the earlier system made for them, in place", func(t *testing.T) {
-		id := account(t, own, "app")
+		id := accountFor(t, own, "app")
 		var made corev1.ServiceAccount
 		if err := shared.api.Get(t.Context(), client.ObjectKey{Namespace: id.Namespace, Name: id.Name}, &made); err != nil {
 			t.Fatal(err)
@@ -264,7 +260,7 @@ func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Iden
 		}
 	})
 	t.Run("leave a stranger's Secret alone and say so", func(t *testing.T) {
-		id := account(t, own, "app")
+		id := accountFor(t, own, "app")
 		stranger := create(t, &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: "imagepullsecret-app"},
 			Type:       corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte(`{"auths":{}}`)},
@@ -274,14 +270,14 @@ func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Iden
 		expectUntouched(t, stranger)
 	})
 	t.Run("heal what is deleted", func(t *testing.T) {
-		id := account(t, own, "app")
+		id := accountFor(t, own, "app")
 		source := federation.ECR(shared.cloud, id, number())
 		annotateAccount(t, id, forRole(source))
 		remove(t, expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry))
 		expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry)
 	})
 	t.Run("are told what is wrong with what they ask", func(t *testing.T) {
-		id := account(t, own, "app")
+		id := accountFor(t, own, "app")
 		annotateAccount(t, id, map[string]string{v1alpha1.AnnotationAccountRegistry: "gcr.io"})
 		expectAccountTold(t, id, v1alpha1.ReasonProvisioningFailed, "add "+v1alpha1.AnnotationAWSRoleARN)
 		// A token for AWS must not be sent along to whoever calls himself so.
@@ -295,7 +291,7 @@ func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Iden
 	})
 	t.Run("that asked while no operator ran and do not any more lose what they had", func(t *testing.T) {
 		expectNoSecret(t, stale.Namespace, "imagepullsecret-quiet")
-		expectAttached(t, stale, "mine")
+		expectListed(t, stale, "mine")
 	})
 }
 
@@ -408,11 +404,11 @@ func annotatedSecrets(t *testing.T, updater federation.Identity) {
 
 // After a restart nothing is exchanged, written or told again.
 func restartWithAnnotated(t *testing.T, own *cluster.Cluster, process *operator.Process, args []string) {
-	id := account(t, own, "app")
+	id := accountFor(t, own, "app")
 	source := federation.ECR(shared.cloud, id, number())
 	annotateAccount(t, id, forRole(source))
 	before := expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry)
-	expectAttached(t, id, "imagepullsecret-app")
+	expectListed(t, id, "imagepullsecret-app")
 	expectAccountTold(t, id, v1alpha1.ReasonProvisioned, "imagepullsecret-app")
 	const onlyTheWitness = 2 // calls: one for a session, one for a login
 	if err := process.Stop(); err != nil {
@@ -422,7 +418,7 @@ func restartWithAnnotated(t *testing.T, own *cluster.Cluster, process *operator.
 	runOperator(t, own, args...)
 	// Whatever the new process does about the first, it has done when it has
 	// served another.
-	witness := account(t, own, "witness")
+	witness := accountFor(t, own, "witness")
 	next := federation.ECR(shared.cloud, witness, number())
 	annotateAccount(t, witness, forRole(next))
 	expectPull(t, witness.Namespace, "imagepullsecret-witness", next.Registry)
