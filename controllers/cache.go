@@ -54,18 +54,18 @@ type targetCaches struct {
 	byName map[string]cache.Cache // hold all Secrets of a name, also foreign ones
 }
 
-// newTargetCaches returns caches for target Secrets of some names, or of any if
-// there are none, and for those that may ask; mgr runs them.
-func newTargetCaches(mgr manager.Manager, names, asking []string) (*targetCaches, error) {
+// newTargetCaches returns caches for target Secrets of certain names, or of any
+// if there are none, and for those that may ask; mgr runs them.
+func newTargetCaches(mgr manager.Manager, config Config) (*targetCaches, error) {
 	caches := &targetCaches{byName: map[string]cache.Cache{}}
-	if len(names) == 0 {
+	if len(config.TargetNames) == 0 {
 		caches.all = mgr.GetCache()
 	}
-	for _, name := range slices.Concat(names, asking) {
+	for _, name := range slices.Concat(config.TargetNames, config.AnnotatedSecrets.Names) {
 		if caches.byName[name] != nil {
 			continue
 		}
-		named, err := newNamedCache(mgr, name)
+		named, err := newNamedCache(mgr, name, config.OnlyNamespace)
 		if err != nil {
 			return nil, err
 		}
@@ -74,11 +74,14 @@ func newTargetCaches(mgr manager.Manager, names, asking []string) (*targetCaches
 	return caches, nil
 }
 
-func newNamedCache(mgr manager.Manager, name string) (cache.Cache, error) {
-	named, err := newCacheOf(mgr, kube.SecretMetadata(), cache.ByObject{
-		Field:     fields.OneTermEqualSelector(metav1.ObjectNameField, name),
-		Transform: kube.TransformTarget,
-	})
+// newNamedCache returns a cache of the Secrets of a name, in one namespace or,
+// for "", in all.
+func newNamedCache(mgr manager.Manager, name, namespace string) (cache.Cache, error) {
+	shape := cache.ByObject{Field: fields.OneTermEqualSelector(metav1.ObjectNameField, name), Transform: kube.TransformTarget}
+	if namespace != "" {
+		shape.Namespaces = map[string]cache.Config{namespace: {}}
+	}
+	named, err := newCacheOf(mgr, kube.SecretMetadata(), shape)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +121,21 @@ func (t *targetCaches) each() []cache.Cache {
 		caches = append(caches, t.all)
 	}
 	return caches
+}
+
+// Named returns the metadata of all Secrets of names that are watched by their
+// name.
+func (t *targetCaches) Named(ctx context.Context, names []string) ([]metav1.PartialObjectMetadata, error) {
+	var all []metav1.PartialObjectMetadata
+	for _, from := range t.named(names) {
+		list := &metav1.PartialObjectMetadataList{}
+		list.SetGroupVersionKind(kube.ListKind(kube.SecretMetadata()))
+		if err := from.List(ctx, list); err != nil {
+			return nil, err
+		}
+		all = append(all, list.Items...)
+	}
+	return all, nil
 }
 
 // named returns the caches of Secrets of names that are watched by their name.

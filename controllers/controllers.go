@@ -30,6 +30,7 @@ import (
 	"github.com/imagepullsecrets/operator/controllers/imagepullsecret"
 	"github.com/imagepullsecrets/operator/controllers/order"
 	"github.com/imagepullsecrets/operator/controllers/serviceaccount"
+	"github.com/imagepullsecrets/operator/controllers/standing"
 	"github.com/imagepullsecrets/operator/controllers/target"
 	"github.com/imagepullsecrets/operator/internal/credentials"
 	"github.com/imagepullsecrets/operator/internal/grant"
@@ -42,6 +43,19 @@ import (
 
 // Config is what a person may set about the controllers.
 type Config struct {
+	// Standing returns the one order there is, in place of those that come from
+	// the cluster, and Changed, if not nil, is sent to when it is another one.
+	// Without it orders come from the cluster.
+	Standing func() *order.Order
+	Changed  <-chan struct{}
+	// OnlyNamespace is the only one where Secrets are kept, which is taken to be
+	// there; "" for all.
+	OnlyNamespace string
+	// Once is called when everything that is asked for was done once, with what
+	// failed; nil if the controllers go on.
+	Once func(failures []string)
+	// ForgetLeases keeps leases in memory only, so that no right is needed.
+	ForgetLeases bool
 	// Namespace is the operator's own; its leases are kept there.
 	Namespace string
 	// TargetNames are the only names of Secrets that are kept; empty for any.
@@ -55,10 +69,9 @@ type Config struct {
 	// AnnotatedAccounts lets annotated ServiceAccounts ask for logins. It takes
 	// ServiceAccounts.
 	AnnotatedAccounts bool
-	// AnnotatedSecretNames are the names of Secrets that may ask for a login to
-	// be kept in them, by what AnnotatedSecrets says; empty for none.
-	AnnotatedSecretNames []string
-	AnnotatedSecrets     annotatedsecret.Config
+	// AnnotatedSecrets says which Secrets may ask for a login to be kept in
+	// them.
+	AnnotatedSecrets annotatedsecret.Config
 	// ResyncInterval is how often everything is looked at without a cause.
 	ResyncInterval time.Duration
 	// TargetWorkers is how many Secrets, and how many ServiceAccounts, are
@@ -116,7 +129,7 @@ func Add(mgr manager.Manager, config Config) error {
 	if err != nil {
 		return fmt.Errorf("making a client for Secrets: %w", err)
 	}
-	secrets, err := newTargetCaches(mgr, config.TargetNames, config.AnnotatedSecretNames)
+	secrets, err := newTargetCaches(mgr, config)
 	if err != nil {
 		return fmt.Errorf("making caches for target Secrets: %w", err)
 	}
@@ -141,13 +154,13 @@ func Add(mgr manager.Manager, config Config) error {
 		Doors: p.doors(), Book: p.book, Board: board, AccountBoard: accountBoard,
 		Secrets: sources, Accounts: accounts, Leases: leases,
 		Targets: p.targets, Attachments: p.attachments, Scope: p.scope, Owned: secrets, Written: writer,
-		Interpret: registry.New(registry.Options{Ambient: config.Ambient}).Source,
+		Interpret: registry.New(registry.Options{Ambient: config.Ambient, GuessTypes: config.Standing != nil}).Source,
 		Metrics:   p.measured, Clock: clock.RealClock{},
 		Config: config.orders(),
 	})
 	return errors.Join(
 		mgr.Add(sources), mgr.Add(accounts), mgr.Add(leases),
-		p.addOrders(), p.addTargets(), p.addAttachments(),
+		p.addOrders(), p.addTargets(), p.addAttachments(), p.addOnce(),
 		mgr.AddHealthzCheck("workers", p.watchdog.check),
 		mgr.AddReadyzCheck("caches", inSync(append(secrets.each(), mgr.GetCache()))),
 	)
@@ -156,8 +169,12 @@ func Add(mgr manager.Manager, config Config) error {
 // newScope returns what knows which namespaces grants select, and tells
 // everyone who carries them out.
 func (p *parts) newScope() *scope.Scope {
+	var namespaces client.Reader = p.mgr.GetCache()
+	if p.config.OnlyNamespace != "" {
+		namespaces = taken{}
+	}
 	return scope.New(scope.Deps{
-		Book: p.book, Namespaces: p.mgr.GetCache(), Stands: p.secrets.Stands,
+		Book: p.book, Namespaces: namespaces, Stands: p.secrets.Stands,
 		NewPods: func() (cache.Cache, error) { return newPodCache(p.mgr) },
 		Changed: func(change scope.Change) {
 			p.targets.SelectionChanged(change)
@@ -187,13 +204,16 @@ func (p *parts) addDoors() {
 		p.accounts = annotatedaccount.New(p.attachments, p.secrets, p.recorder(), wake)
 		p.attachments.Handlers = append(p.attachments.Handlers, p.accounts)
 	}
-	if len(p.config.AnnotatedSecretNames) > 0 {
+	if len(p.config.AnnotatedSecrets.Names) > 0 {
 		p.annotated = annotatedsecret.New(p.config.AnnotatedSecrets, p.secrets, p.recorder(), wake)
 	}
 }
 
 // doors are all doors, those that may not know their orders from the start last.
 func (p *parts) doors() []order.Door {
+	if p.config.Standing != nil {
+		return []order.Door{standing.New(p.config.Standing)}
+	}
 	doors := []order.Door{imagepullsecret.New(p.mgr.GetClient(), p.recorder())}
 	if p.annotated != nil {
 		doors = append(doors, p.annotated)
@@ -207,8 +227,12 @@ func (p *parts) doors() []order.Door {
 // newLeases returns the store of short-lived logins. For changed see
 // credentials.Options.
 func newLeases(mgr manager.Manager, core corev1client.CoreV1Interface, config Config, measured *metrics.Metrics, changed func(key string)) *credentials.Store {
+	var persister credentials.Persister = kube.NewLeases(core.Secrets(config.Namespace))
+	if config.ForgetLeases {
+		persister = credentials.Memory{}
+	}
 	return credentials.NewStore(credentials.Options{
-		Persister: kube.NewLeases(core.Secrets(config.Namespace)),
+		Persister: persister,
 		Clock:     clock.RealClock{}, Metrics: measured, Log: mgr.GetLogger().WithName("leases"),
 		Env:      providers.Env{Token: kube.NewTokens(core, mgr.GetConfig()).Mint},
 		Schedule: config.Schedule, KeepValid: max(24*time.Hour, 2*config.ResyncInterval),
@@ -220,11 +244,15 @@ func newLeases(mgr manager.Manager, core corev1client.CoreV1Interface, config Co
 func (p *parts) addOrders() error {
 	build := ctrl.NewControllerManagedBy(p.mgr).
 		Named("order").
-		For(&v1alpha1.ImagePullSecret{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: imagepullsecret.Respecified})).
 		WatchesRawSource(source.Func(p.orders.Start)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: orderWorkers})
+	if p.config.Standing == nil {
+		build = build.For(&v1alpha1.ImagePullSecret{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: imagepullsecret.Respecified}))
+	} else if err := p.mgr.Add(manager.RunnableFunc(p.wakeStanding)); err != nil {
+		return err
+	}
 	if p.annotated != nil {
-		build = watchSecrets(build, p.secrets.named(p.config.AnnotatedSecretNames), p.annotated.SecretEvents())
+		build = watchSecrets(build, p.secrets.named(p.config.AnnotatedSecrets.Names), p.annotated.SecretEvents())
 	}
 	if p.accounts != nil {
 		build = watchSecrets(build, p.secrets.each(), p.accounts.SecretEvents())
@@ -235,13 +263,27 @@ func (p *parts) addOrders() error {
 	return build.Complete(p.watchdog.watch(p.orders))
 }
 
+// wakeStanding looks at the one order at the start, and whenever it is another.
+func (p *parts) wakeStanding(ctx context.Context) error {
+	for {
+		p.orders.Wake(p.config.Standing().Name())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.config.Changed:
+		}
+	}
+}
+
 // addTargets runs the controller of single Secrets.
 func (p *parts) addTargets() error {
 	build := ctrl.NewControllerManagedBy(p.mgr).
 		Named("target").
 		WatchesRawSource(source.Func(p.targets.Start)).
-		WatchesMetadata(kube.NamespaceMetadata(), p.scope.NamespaceEvents()).
 		WithOptions(writing(p.config.TargetWorkers))
+	if p.config.OnlyNamespace == "" {
+		build = build.WatchesMetadata(kube.NamespaceMetadata(), p.scope.NamespaceEvents())
+	}
 	return watchSecrets(build, p.secrets.each(), p.targets.SecretEvents()).Complete(p.watchdog.watch(p.targets))
 }
 

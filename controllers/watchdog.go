@@ -57,6 +57,13 @@ func (w *watchdog) end(id uint64) {
 	delete(w.started, id)
 }
 
+// busy tells whether a worker is at anything.
+func (w *watchdog) busy() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.started) > 0
+}
+
 // check fails while a worker is stuck; it is a healthz.Checker.
 func (w *watchdog) check(*http.Request) error {
 	w.mu.Lock()

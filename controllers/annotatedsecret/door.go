@@ -23,6 +23,8 @@ const prefix = "secrets/"
 
 // Config is what a person decides about annotated Secrets.
 type Config struct {
+	// Names are the only names of Secrets that may ask; empty for none.
+	Names []string
 	// Allowed are the identities that may be used, and from where. Whoever may
 	// annotate a Secret elsewhere gets nothing.
 	Allowed []Pair
@@ -51,6 +53,8 @@ func (c Config) allows(namespace, identity string) bool {
 // caches.
 type Secrets interface {
 	Get(ctx context.Context, key types.NamespacedName) (*metav1.PartialObjectMetadata, error)
+	// Named returns all Secrets of names that are watched by their name.
+	Named(ctx context.Context, names []string) ([]metav1.PartialObjectMetadata, error)
 }
 
 // Door makes orders of annotated Secrets and tells of them in events. It is safe
@@ -74,9 +78,20 @@ func New(config Config, secrets Secrets, recorder events.EventRecorder, wake fun
 // Prefix begins the names of the door's orders.
 func (d *Door) Prefix() string { return prefix }
 
-// Orders returns none: nobody takes anything over or away since there is, or is
-// not, an order for a Secret that stays its owner's.
-func (d *Door) Orders(context.Context) ([]*order.Order, error) { return nil, nil }
+// Orders returns those of all Secrets that are annotated.
+func (d *Door) Orders(ctx context.Context) ([]*order.Order, error) {
+	secrets, err := d.secrets.Named(ctx, d.config.Names)
+	if err != nil {
+		return nil, fmt.Errorf("listing annotated Secrets: %w", err)
+	}
+	var orders []*order.Order
+	for i := range secrets {
+		if asks(&secrets[i]) {
+			orders = append(orders, d.orderOf(&secrets[i]))
+		}
+	}
+	return orders, nil
+}
 
 // Order returns a Secret's order; nil if the Secret is gone or not annotated.
 func (d *Door) Order(ctx context.Context, name string) (*order.Order, error) {

@@ -164,6 +164,7 @@ func (c *Controller) carryOn(ctx context.Context, order *Order) (ctrl.Result, er
 		return ctrl.Result{}, err
 	}
 	c.measure(a)
+	c.memory.conclude(object.Name, a.conclude())
 	if settled := c.memory.settle(object.Name, (a.working() || a.renewing()) && a.LeaseProblem == ""); !settled && object.Status.ObservedGeneration == object.Generation {
 		// The process has just begun: what an earlier one told is nearer the
 		// truth than what is known so far.
@@ -327,7 +328,7 @@ func (c *Controller) obtain(ctx context.Context, order *Order, now time.Time) ([
 	var leaseKeys []string
 	all := make([]credential, len(sources))
 	for i, s := range sources {
-		found, leaseKey := c.obtainOne(object.Name, s, order.Account, respecified, now)
+		found, leaseKey := c.obtainOne(order, s, respecified, now)
 		if leaseKey != "" {
 			leaseKeys = append(leaseKeys, leaseKey)
 		}
@@ -370,13 +371,11 @@ func (c *Controller) recall(ctx context.Context, object *v1alpha1.ImagePullSecre
 	return recalled(found.Source, told, written), nil
 }
 
-// obtainOne finds out about one credential of an object, whose spec may be new.
+// obtainOne finds out about one credential of an order, whose spec may be new.
 // leaseKey is that of its lease, if it has one.
-func (c *Controller) obtainOne(object string, s source, account *corev1.ServiceAccount, respecified bool, now time.Time) (found credential, leaseKey string) {
-	var (
-		secret *corev1.Secret
-		err    error
-	)
+func (c *Controller) obtainOne(order *Order, s source, respecified bool, now time.Time) (found credential, leaseKey string) {
+	var err error
+	secret, account := order.Secret, order.Account
 	if s.Secret != nil {
 		if secret, err = c.Secrets.Get(*s.Secret); err != nil {
 			return unread(s, "Secret", *s.Secret, err), ""
@@ -395,7 +394,7 @@ func (c *Controller) obtainOne(object string, s source, account *corev1.ServiceA
 		return static(s, meant), ""
 	}
 	leaseKey = meant.Provider.Key()
-	c.memory.use(object, leaseKey)
+	c.memory.use(order.Name(), leaseKey)
 	if respecified {
 		c.Leases.Retry(leaseKey)
 	}

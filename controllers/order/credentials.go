@@ -108,13 +108,9 @@ func unread(s source, kind string, ref types.NamespacedName, err error) credenti
 
 // invalid is a credential whose source makes no sense.
 func invalid(s source, err error) credential {
-	where := s.path()
-	if s.isSecret() {
-		where = "Secret " + s.Name
-	}
 	return credential{
 		Source: s, Provider: s.provider(), Failed: true, Reason: v1alpha1.ReasonSourceInvalid,
-		Message: fmt.Sprintf("%s: %v", where, err),
+		Message: fmt.Sprintf("%s: %v", s.called(), err),
 	}
 }
 
@@ -137,10 +133,10 @@ func static(s source, found providers.Source) credential {
 			c.LeftOut = append(c.LeftOut, problem.Key)
 		}
 		c.Failed, c.Reason = true, v1alpha1.ReasonEntryLeftOut
-		c.Message = fmt.Sprintf("Secret %s: left out %s", s.Name, listed(texts, "; "))
+		c.Message = fmt.Sprintf("%s: left out %s", s.called(), listed(texts, "; "))
 	case len(found.Logins) == 0:
 		c.Failed, c.Reason = true, v1alpha1.ReasonSourceInvalid
-		c.Message = fmt.Sprintf("Secret %s holds no login: add one, or remove the Secret from spec.registry.credentials", s.Name)
+		c.Message = fmt.Sprintf("%s holds no login: add one, or remove it from the sources", s.called())
 	}
 	return c
 }

@@ -43,6 +43,9 @@ func (c *Controller) enqueue(after time.Duration, names ...string) {
 	}
 }
 
+// Waiting returns how many requests wait for a worker.
+func (c *Controller) Waiting() int { return c.queue.Waiting() }
+
 // Start takes the controller's queue; it is a source of the controller.
 func (c *Controller) Start(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	return c.queue.Start(ctx, queue)

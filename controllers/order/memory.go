@@ -26,6 +26,9 @@ type remembered struct {
 	broughtOut  time.Time
 	settled     bool
 	generation  int64 // looked at last
+	// concluded is the verdict of the last look, nil while something is under
+	// way.
+	concluded *verdict
 }
 
 // state is what a grant's Secrets depend on.
@@ -137,6 +140,23 @@ func (m *memory) settle(name string, working bool) bool {
 	r := m.of(name)
 	r.settled = r.settled || !working
 	return r.settled
+}
+
+// conclude notes the verdict on an order; nil while something is under way.
+func (m *memory) conclude(name string, v *verdict) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.of(name).concluded = v
+}
+
+// conclusion is the verdict that was noted last; nil if none was.
+func (m *memory) conclusion(name string) *verdict {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.objects[name]; r != nil {
+		return r.concluded
+	}
+	return nil
 }
 
 func (m *memory) forget(name string) {

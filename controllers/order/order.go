@@ -28,6 +28,9 @@ type Order struct {
 	// Namespace is the only one that the order reaches, whatever rules for
 	// namespaces its object has; "" if these decide.
 	Namespace string
+	// Secret is the Secret that the object's sources name, where whoever made
+	// the order has it in hand; nil if it is to be watched.
+	Secret *corev1.Secret
 	// Account is the ServiceAccount that the object's sources name, where
 	// whoever made the order has it in hand; nil if it is to be watched.
 	Account *corev1.ServiceAccount
@@ -37,6 +40,9 @@ type Order struct {
 	// Invalid says what is wrong with what is asked for, so that no login can
 	// be obtained; "" if nothing is.
 	Invalid string
+	// Inherits are annotations by which Secrets of an earlier system are known
+	// that are to be taken over; nil for none.
+	Inherits map[string]string
 	// InPlace: the logins go into a Secret that is somebody else's.
 	InPlace bool
 	// NameField is where the Secret's name is chosen; "" for

@@ -47,6 +47,7 @@ func translate(order *Order, withPods bool) (*grant.Grant, []string) {
 		ConflictPolicy: target.ConflictPolicy,
 		DeletionPolicy: target.DeletionPolicy,
 		InPlace:        order.InPlace,
+		Inherits:       order.Inherits,
 		NameField:      cmp.Or(order.NameField, "spec.target.secret.name"),
 	}, problems
 }

@@ -41,6 +41,14 @@ func (s source) provider() string {
 	return s.Entry.Kind()
 }
 
+// called is what the source is called in a sentence.
+func (s source) called() string {
+	if s.isSecret() && !s.Placed {
+		return "Secret " + s.Name
+	}
+	return s.path()
+}
+
 // path is where the source stands in what people wrote.
 func (s source) path() string {
 	if s.Placed {
@@ -56,7 +64,10 @@ func sourcesOf(order *Order) []source {
 		s := source{Entry: entry}
 		if s.isSecret() {
 			ref := types.NamespacedName{Namespace: entry.Namespace, Name: entry.Name}
-			s.Secret, s.ID, s.Name = &ref, ref.String(), ref.String()
+			s.ID, s.Name = ref.String(), ref.String()
+			if order.Secret == nil {
+				s.Secret = &ref
+			}
 		} else {
 			s.ID, s.Name = identify(entry), fmt.Sprintf("credentials[%d].%s", i, entry.Kind())
 		}

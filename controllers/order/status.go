@@ -95,7 +95,8 @@ func suspended(object *v1alpha1.ImagePullSecret) v1alpha1.ImagePullSecretStatus 
 	return status
 }
 
-func (a assessment) setConditions(status *v1alpha1.ImagePullSecretStatus) {
+// ready is the verdict on all of it.
+func (a assessment) ready() verdict {
 	credentials, targets := a.credentialsVerdict(), a.targetsVerdict()
 	ready := yes(v1alpha1.ReasonReady, "%s", a.allStand())
 	switch {
@@ -108,6 +109,11 @@ func (a assessment) setConditions(status *v1alpha1.ImagePullSecretStatus) {
 	case a.Targets.Selected == 0:
 		ready = targets
 	}
+	return ready
+}
+
+func (a assessment) setConditions(status *v1alpha1.ImagePullSecretStatus) {
+	credentials, targets, ready := a.credentialsVerdict(), a.targetsVerdict(), a.ready()
 	generation := a.Order.Object.Generation
 	set(status, generation, v1alpha1.ConditionReady, ready)
 	set(status, generation, v1alpha1.ConditionCredentialsReady, credentials)
@@ -351,7 +357,7 @@ func (a assessment) setIMPS(status *v1alpha1.ImagePullSecretStatus) {
 		if c.Failed {
 			text = c.Message
 		}
-		status.SourceSecretStatus[c.Source.Secret.Namespace+"."+c.Source.Secret.Name] = text
+		status.SourceSecretStatus[c.Source.Entry.Namespace+"."+c.Source.Entry.Name] = text
 	}
 	// The two fields that tell of the moment change only with something else.
 	if status.Status == v1alpha1.StatusReady && !equality.Semantic.DeepEqual(*status, a.Order.Object.Status) {

@@ -19,6 +19,9 @@ import (
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
+// Waiting returns how many requests wait for a worker.
+func (c *Controller) Waiting() int { return c.queue.Waiting() }
+
 // Take takes the controller's queue; it is a source of the controller.
 func (c *Controller) Take(ctx context.Context, q queue) error { return c.queue.Start(ctx, q) }
 

@@ -66,6 +66,9 @@ func keyOf(namespace string, g *grant.Grant) types.NamespacedName {
 	return types.NamespacedName{Namespace: namespace, Name: g.SecretName}
 }
 
+// Waiting returns how many requests wait for a worker.
+func (c *Controller) Waiting() int { return c.queue.Waiting() }
+
 // Start takes the controller's queue; it is a source of the controller.
 func (c *Controller) Start(ctx context.Context, q queue) error {
 	return c.queue.Start(ctx, q)

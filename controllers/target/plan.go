@@ -189,7 +189,8 @@ type resolution struct {
 // resolve applies g's conflict policy to a Secret that is in the way:
 // secret is its metadata, otherType tells that its type is another one.
 func resolve(key types.NamespacedName, g *grant.Grant, secret existing, otherType bool) resolution {
-	ours := secret.ours() || belongsTo(secret.Owners, g)
+	inherited := len(g.Inherits) > 0 && contains(secret.Annotations, g.Inherits)
+	ours := secret.ours() || inherited || belongsTo(secret.Owners, g)
 	switch {
 	case ours && !otherType:
 		return resolution{TakeOver: true}

@@ -88,7 +88,7 @@ func (o *annotatedOptions) apply(config *controllers.Config) {
 	if !o.secrets {
 		return
 	}
-	config.AnnotatedSecretNames = o.secretNames
+	config.AnnotatedSecrets.Names = o.secretNames
 	config.AnnotatedSecrets.Audience = o.audience
 	config.AnnotatedSecrets.Account.Namespace, config.AnnotatedSecrets.Account.Name, _ = strings.Cut(o.account, "/")
 	for _, text := range o.allow {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,16 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/client-go/rest"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client/config"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/controllers"
 	"github.com/imagepullsecrets/operator/internal/credentials"
 	"github.com/imagepullsecrets/operator/internal/version"
@@ -42,11 +32,8 @@ const (
 type managerOptions struct {
 	logging loggingOptions
 
-	namespace               string
-	metricsAddress          string
-	probeAddress            string
-	leaderElection          bool
-	leaderElectionNamespace string
+	process   processOptions
+	namespace string
 
 	targetNames   []string
 	podSelectors  bool
@@ -79,11 +66,9 @@ func (o *managerOptions) bindFlags(flags *pflag.FlagSet) {
 	o.logging.bindFlags(flags)
 	flags.StringVar(&o.namespace, "namespace", fromEnvironment("POD_NAMESPACE", defaultNamespace),
 		"the operator's own namespace, where it keeps its leases (environment: POD_NAMESPACE)")
-	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "where to serve metrics over HTTP; 0 for nowhere")
-	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "where to serve /healthz and /readyz; 0 for nowhere")
-	flags.BoolVar(&o.leaderElection, "leader-elect", false, "let one of several running instances do the work")
-	flags.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
-		"where instances compete for leadership (default: the operator's own namespace)")
+	o.process.bindFlags(flags)
+	flags.BoolVar(&o.process.once, "once", false, "do everything once and exit, with 1 if something failed: for a CronJob")
+	flags.DurationVar(&o.process.onceTimeout, "once-timeout", 10*time.Minute, "with --once, how long that may take")
 	flags.StringSliceVar(&o.targetNames, "target-secret-names", nil,
 		"the only names of Secrets that are kept; rights on these names are then enough (default: any name)")
 	flags.BoolVar(&o.podSelectors, "pod-selectors", true, "allow ImagePullSecrets to select namespaces by their Pods")
@@ -143,6 +128,7 @@ func (o *managerOptions) validate() error {
 		errs = append(errs, errors.New("--annotated-service-accounts needs --service-accounts: what they ask for is attached to them"))
 	}
 	errs = append(errs, o.annotated.validate()...)
+	errs = append(errs, o.process.validate()...)
 	if o.namespace == "" {
 		errs = append(errs, errors.New("--namespace must not be empty"))
 	}
@@ -169,7 +155,7 @@ func (o *managerOptions) validateCredentials() []error {
 	return errs
 }
 
-// run runs the operator until ctx ends.
+// run runs the operator until ctx ends, or with --once until everything is done.
 func (o *managerOptions) run(ctx context.Context) error {
 	if err := o.validate(); err != nil {
 		return err
@@ -178,56 +164,8 @@ func (o *managerOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	saveMemory()
-	restConfig, err := config.GetConfig()
-	if err != nil {
-		return fmt.Errorf("finding the cluster: %w; set KUBECONFIG or run inside one", err)
-	}
-	mgr, err := o.newManager(restConfig)
-	if err != nil {
-		return err
-	}
 	log.Info("starting", "version", version.Version(), "namespace", o.namespace, "targetSecretNames", o.targetNames)
-	if err := mgr.Start(ctx); err != nil {
-		return fmt.Errorf("running the operator: %w", err)
-	}
-	return nil
-}
-
-// saveMemory has garbage collected earlier than by default: the heap is small
-// and the processor idle, so that memory is what the operator costs.
-func saveMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(40)
-	}
-}
-
-func (o *managerOptions) newManager(restConfig *rest.Config) (manager.Manager, error) {
-	// The API server's priority and fairness governs, not a guess made here.
-	restConfig.QPS, restConfig.Burst = -1, -1
-	restConfig.UserAgent = v1alpha1.FieldManager + "/" + version.Version()
-	scheme := runtime.NewScheme()
-	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
-		return nil, err
-	}
-	electionNamespace := o.leaderElectionNamespace
-	if electionNamespace == "" {
-		electionNamespace = o.namespace
-	}
-	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
-		Scheme:                        scheme,
-		Cache:                         controllers.CacheOptions(),
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
-		HealthProbeBindAddress:        o.probeAddress,
-		LeaderElection:                o.leaderElection,
-		LeaderElectionID:              leaderElectionID,
-		LeaderElectionNamespace:       electionNamespace,
-		LeaderElectionReleaseOnCancel: true, // the process ends when the manager does
-	})
-	if err != nil {
-		return nil, fmt.Errorf("connecting to the cluster: %w", err)
-	}
-	return mgr, controllers.Add(mgr, o.config())
+	return o.process.run(ctx, o.namespace, o.config())
 }
 
 // config is what the controllers are told of the options.

@@ -37,7 +37,7 @@ func NewRoot(out, errOut io.Writer) *cobra.Command {
 	}
 	root.SetOut(out)
 	root.SetErr(errOut)
-	root.AddCommand(newManagerCommand(), newVersionCommand())
+	root.AddCommand(newManagerCommand(), newPatcherCommand(), newRefresherCommand(), newVersionCommand())
 	return root
 }
 

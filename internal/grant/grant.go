@@ -50,6 +50,9 @@ type Grant struct {
 	NameField   string
 	Labels      map[string]string
 	Annotations map[string]string
+	// Inherits are annotations by which Secrets are known that are ours, though
+	// an earlier system wrote them; nil for none.
+	Inherits map[string]string
 	// InPlace: the Secret is somebody else's, who asks for logins to be kept in
 	// it. It is neither created nor removed, and what else stands in it stays.
 	InPlace bool

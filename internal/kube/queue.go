@@ -53,6 +53,17 @@ func (q *Queue) AddKeys(priority int, keys ...types.NamespacedName) {
 	q.Add(priorityqueue.AddOpts{Priority: &priority}, requests...)
 }
 
+// Waiting returns how many requests wait for a worker; those that are to wait
+// for a time to come are not among them.
+func (q *Queue) Waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.queue == nil {
+		return len(q.waiting)
+	}
+	return q.queue.Len()
+}
+
 // Start takes the queue of the controller that q is a source of; it is a
 // controller-runtime source.Func.
 func (q *Queue) Start(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {

@@ -28,6 +28,8 @@ type Options struct {
 	// the operator's own; none by default, since that lends it to whoever
 	// writes a source.
 	Ambient []string
+	// GuessTypes takes a source Secret of type Opaque for what its keys say.
+	GuessTypes bool
 }
 
 // Registry turns sources into providers.
@@ -56,7 +58,7 @@ func (r *Registry) Source(entry v1alpha1.CredentialSource, secret *corev1.Secret
 	case provider != nil:
 		return providers.Source{Name: provider.Name(), Provider: provider}, nil
 	case secret != nil:
-		return fromSecret(secret)
+		return r.fromSecret(secret)
 	default:
 		return providers.Source{}, providers.Errorf(providers.Invalid, "the entry names neither a Secret nor a provider that this version of the operator knows")
 	}
@@ -71,10 +73,14 @@ func identity(account *corev1.ServiceAccount) providers.ServiceAccount {
 }
 
 // fromSecret returns what a source Secret stands for, by the Secret's type.
-func fromSecret(secret *corev1.Secret) (providers.Source, error) {
-	switch secret.Type {
+func (r *Registry) fromSecret(secret *corev1.Secret) (providers.Source, error) {
+	kind := secret.Type
+	if meant := typeByKeys(secret.Data); r.options.GuessTypes && kind == corev1.SecretTypeOpaque && meant != "" {
+		kind = meant
+	}
+	switch kind {
 	case corev1.SecretTypeDockerConfigJson, corev1.SecretTypeDockercfg:
-		logins, problems, err := static.Parse(secret.Type, secret.Data)
+		logins, problems, err := static.Parse(kind, secret.Data)
 		if err != nil {
 			return providers.Source{}, err
 		}

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,9 @@ type Options struct {
 	Binary string
 	// Kubeconfig is the file that it finds the cluster by.
 	Kubeconfig string
-	// Args follow the manager subcommand.
+	// Subcommand is what it runs as; manager if empty.
+	Subcommand string
+	// Args follow the subcommand.
 	Args []string
 	// Env is added to an environment that is empty otherwise.
 	Env []string
@@ -71,7 +74,7 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{log: &logBuffer{also: o.Output}, metrics: addresses[0], probes: addresses[1], done: make(chan struct{})}
-	arguments := append([]string{"manager", "--metrics-bind-address=" + p.metrics, "--health-probe-bind-address=" + p.probes}, o.Args...)
+	arguments := append([]string{cmp.Or(o.Subcommand, "manager"), "--metrics-bind-address=" + p.metrics, "--health-probe-bind-address=" + p.probes}, o.Args...)
 	p.command = exec.CommandContext(ctx, o.Binary, arguments...)
 	p.command.Env = append([]string{"KUBECONFIG=" + o.Kubeconfig, "PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir()}, o.Env...)
 	p.command.Stdout, p.command.Stderr = p.log, p.log
