@@ -16,6 +16,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
@@ -337,4 +338,37 @@ func TestAGrantIsPendingWhereverItIsBrought(t *testing.T) {
 	w.expect(t, "foreign other", grant.Summary{Selected: 1, Ready: 1})
 	bring(func(g *grant.Grant) { g.Generation, g.SecretName, g.Accounts = 3, "other", selector.Accounts{} })
 	w.expect(t, "foreign other", grant.Summary{})
+}
+
+func TestWhatIsNewsAboutAServiceAccount(t *testing.T) {
+	labelled := func(a *corev1.ServiceAccount) { a.Labels = map[string]string{"a": "b"} }
+	cases := map[string]struct {
+		grants []*grant.Grant
+		change func(*corev1.ServiceAccount)
+		want   int
+	}{
+		"someone else's write":               {[]*grant.Grant{attaching(t)}, labelled, 1},
+		"our own write is none":              {[]*grant.Grant{attaching(t)}, func(a *corev1.ServiceAccount) { a.ResourceVersion = "500" }, 0},
+		"a relist is none":                   {[]*grant.Grant{attaching(t)}, func(a *corev1.ServiceAccount) { a.ResourceVersion = "101" }, 0},
+		"what no grant selects is none":      {nil, labelled, 0},
+		"unless a name of ours stands there": {nil, func(a *corev1.ServiceAccount) { a.Annotations = map[string]string{v1alpha1.AnnotationAttached: "x"} }, 1},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, c.grants...)
+			q := priorityqueue.New[reconcile.Request]("test")
+			defer q.ShutDown()
+			if err := w.Take(t.Context(), q); err != nil {
+				t.Fatal(err)
+			}
+			w.memory.wrote(key, "", "500", plan{}, start)
+			before, after := w.account.DeepCopy(), w.account.DeepCopy()
+			after.ResourceVersion = "501"
+			c.change(after)
+			accountEvents{w.Controller}.OnUpdate(before, after)
+			if got := q.Len(); got != c.want {
+				t.Errorf("%d are looked at, want %d", got, c.want)
+			}
+		})
+	}
 }

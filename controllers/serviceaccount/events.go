@@ -43,12 +43,16 @@ func (e accountEvents) OnAdd(object any, isInInitialList bool) {
 }
 
 // OnUpdate brings ServiceAccounts that are or were concerned. Our own writes come
-// back here too; they cost a look at the cache.
+// back here too; they are no news.
 func (e accountEvents) OnUpdate(before, after any) {
 	was, ok := before.(*corev1.ServiceAccount)
 	is, ok2 := after.(*corev1.ServiceAccount)
-	if ok && ok2 && was.ResourceVersion != is.ResourceVersion && (e.concerned(was) || e.concerned(is)) {
-		e.queue.AddKeys(0, client.ObjectKeyFromObject(is))
+	if !ok || !ok2 || was.ResourceVersion == is.ResourceVersion {
+		return
+	}
+	key := client.ObjectKeyFromObject(is)
+	if !e.memory.ours(key, is.ResourceVersion) && (e.concerned(was) || e.concerned(is)) {
+		e.queue.AddKeys(0, key)
 	}
 }
 

@@ -93,6 +93,14 @@ func (m *memory) ahead(key types.NamespacedName, version string) bool {
 	return err == nil && order < 0
 }
 
+// ours tells whether a version of a ServiceAccount is just what we wrote last.
+func (m *memory) ours(key types.NamespacedName, version string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.accounts[key]
+	return r != nil && r.version == version
+}
+
 // look notes which of the names that are wanted in the ServiceAccount of a UID
 // are missing there. It returns those that are not to be put back yet and until when, and
 // which of these were not missing when it was asked last.
