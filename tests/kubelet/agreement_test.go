@@ -17,8 +17,9 @@ import (
 
 // expectAgreement checks that the Secret that the project makes of entries
 // gives the kubelet, for each image, exactly the logins of the entries that the
-// project uses, in the same order; and that those left out are of no use to the
-// kubelet, or refused. Images that fit the keys join those given.
+// project uses, in the same order, and that the project knows whether there are
+// any; and that those left out are of no use to the kubelet, or refused. Images
+// that fit the keys join those given.
 func expectAgreement(t *testing.T, source entries, images ...string) {
 	t.Helper()
 	logins, problems, err := dockerconfig.Parse(source.document())
@@ -43,6 +44,9 @@ func expectAgreement(t *testing.T, source entries, images ...string) {
 	for _, image := range images {
 		if diff := cmp.Diff(lookup(t, read, image), lookup(t, written, image)); diff != "" {
 			t.Errorf("%s gives other logins for %s (-it alone, +the project's Secret):\n%s", used.document(), image, diff)
+		}
+		if tried := len(lookup(t, written, image)) > 0; merged.Match(image) != tried {
+			t.Errorf("that %s has a login for %s is %t for the kubelet, but not for the project", used.document(), image, tried)
 		}
 	}
 	for key := range unused {
