@@ -49,6 +49,8 @@ func translate(order *Order, withPods bool) (*grant.Grant, []string) {
 		InPlace:        order.InPlace,
 		Inherits:       order.Inherits,
 		NameField:      cmp.Or(order.NameField, "spec.target.secret.name"),
+		Pods:           cmp.Or(target.Pods, v1alpha1.PodsInject),
+		Recovery:       cmp.Or(target.PodRecovery, v1alpha1.RecoveryEvict), // of objects that were stored without
 	}, problems
 }
 

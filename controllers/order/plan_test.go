@@ -28,6 +28,19 @@ func TestTranslate(t *testing.T) {
 	}
 }
 
+// Objects that were stored before a policy came to be have none.
+func TestPoliciesForPodsHaveDefaults(t *testing.T) {
+	object := &v1alpha1.ImagePullSecret{}
+	if g, _ := translate(&Order{Object: object}, true); g.Pods != v1alpha1.PodsInject || g.Recovery != v1alpha1.RecoveryEvict || g.Accounts.HasRules() {
+		t.Errorf("grant is %+v", g)
+	}
+	object.Spec.Target.Pods, object.Spec.Target.PodRecovery = v1alpha1.PodsNone, v1alpha1.RecoveryNone
+	object.Spec.Target.ServiceAccounts.Names = []string{"*"}
+	if g, _ := translate(&Order{Object: object}, true); g.Pods != v1alpha1.PodsNone || g.Recovery != v1alpha1.RecoveryNone || !g.Accounts.HasRules() {
+		t.Errorf("grant is %+v", g)
+	}
+}
+
 // Equal hashes mean equal Secrets, and only with the same key.
 func TestContentHashCoversEverythingThatIsWritten(t *testing.T) {
 	base := func() *grant.Grant {

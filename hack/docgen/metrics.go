@@ -23,6 +23,7 @@ func writeMetrics(out io.Writer) error {
 	m.Attached("")
 	m.Propagated(time.Second)
 	m.LeaseNotSaved()
+	m.Evicted("")
 	families, err := registry.Gather()
 	if err != nil {
 		return err

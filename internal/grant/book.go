@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -10,6 +11,10 @@ import (
 // Book holds the grants that are in force now. It is safe for concurrent use;
 // the zero value is empty and ready.
 type Book struct {
+	// Changed, if set before the first use, is called after each change, from
+	// any goroutine and while no lock is held.
+	Changed func()
+
 	mu       sync.RWMutex
 	byName   map[string]*Grant
 	bySecret map[types.NamespacedName][]*Grant // in order of precedence
@@ -20,6 +25,11 @@ type Book struct {
 // Put puts g in force, in place of an earlier grant of the same name. The
 // caller must not change g afterwards.
 func (b *Book) Put(g *Grant) {
+	b.put(g)
+	b.tell()
+}
+
+func (b *Book) put(g *Grant) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.remove(g.Name)
@@ -43,8 +53,15 @@ func secretOf(g *Grant) types.NamespacedName {
 // Remove takes a grant out of force; an unknown name is ignored.
 func (b *Book) Remove(name string) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.remove(name)
+	b.mu.Unlock()
+	b.tell()
+}
+
+func (b *Book) tell() {
+	if b.Changed != nil {
+		b.Changed()
+	}
 }
 
 func (b *Book) remove(name string) {
@@ -106,6 +123,13 @@ func (b *Book) ByUID(uid types.UID) *Grant {
 		return grants[0]
 	}
 	return nil
+}
+
+// All returns every grant in force, in no order.
+func (b *Book) All() []*Grant {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return slices.Collect(maps.Values(b.byName))
 }
 
 // Reaching returns every grant that may select a namespace, in no order.

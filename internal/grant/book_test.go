@@ -1,11 +1,14 @@
 package grant
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
 )
 
 func at(name string, second int64, secret string) *Grant {
@@ -87,5 +90,37 @@ func TestBookFindsAnyGrantOfAnObject(t *testing.T) {
 	b.Remove("b")
 	if g := b.ByUID(first.UID); g != nil {
 		t.Errorf("found %v", g)
+	}
+}
+
+func TestBookTellsOfEachChange(t *testing.T) {
+	var known []int
+	var b Book
+	b.Changed = func() { known = append(known, len(b.All())) } // which would wait for ever if the lock were held
+	b.Put(at("a", 1, "s"))
+	b.Put(at("b", 1, "s"))
+	b.Remove("a")
+	if !slices.Equal(known, []int{1, 2, 1}) {
+		t.Errorf("told with %v grants in force", known)
+	}
+}
+
+func TestAGrantRecoversPods(t *testing.T) {
+	cases := map[string]struct {
+		grant Grant
+		want  bool
+	}{
+		"by the policy Evict":     {Grant{Recovery: v1alpha1.RecoveryEvict}, true},
+		"by the policy EvictAll":  {Grant{Recovery: v1alpha1.RecoveryEvictAll}, true},
+		"not by the policy None":  {Grant{Recovery: v1alpha1.RecoveryNone}, false},
+		"not without a policy":    {Grant{}, false},
+		"not while it is at rest": {Grant{Recovery: v1alpha1.RecoveryEvict, Suspended: true}, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := c.grant.Recovers(); got != c.want {
+				t.Errorf("got %t", got)
+			}
+		})
 	}
 }

@@ -59,6 +59,9 @@ type Grant struct {
 	// ConflictPolicy and DeletionPolicy are as in the API.
 	ConflictPolicy v1alpha1.ConflictPolicy
 	DeletionPolicy v1alpha1.DeletionPolicy
+	// Pods and Recovery are as in the API; "" is None.
+	Pods     v1alpha1.PodPolicy
+	Recovery v1alpha1.PodRecovery
 	// Content is what the Secret is to hold; nil until it is known, and then
 	// nothing is written.
 	Content *Content
@@ -97,6 +100,11 @@ func (g *Grant) OwnerReference() *metav1ac.OwnerReferenceApplyConfiguration {
 		WithUID(g.Owner.UID)
 	reference.Controller = g.Owner.Controller
 	return reference
+}
+
+// Recovers tells whether Pods that came too early for the Secret are evicted.
+func (g *Grant) Recovers() bool {
+	return !g.Suspended && (g.Recovery == v1alpha1.RecoveryEvict || g.Recovery == v1alpha1.RecoveryEvictAll)
 }
 
 // Outcome is what became of a grant in one place: a namespace or a

@@ -25,6 +25,7 @@ type Metrics struct {
 	writes            *prometheus.CounterVec
 	attachments       *prometheus.CounterVec
 	propagation       prometheus.Histogram
+	evictions         *prometheus.CounterVec
 }
 
 // New returns the metrics, registered with registerer.
@@ -47,6 +48,7 @@ func New(registerer prometheus.Registerer) *Metrics {
 			Name: name("propagation_seconds"), Help: "Time from a new namespace coming to be known to its Secret being written.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}),
+		evictions: counter("pod_evictions_total", "Evictions of Pods that came before a Secret could reach them, by result: success, disruption_budget, forbidden or error.", "result"),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: name("build_info"), Help: "Always 1; the label tells the version.",
@@ -54,7 +56,7 @@ func New(registerer prometheus.Registerer) *Metrics {
 	})
 	build.Set(1)
 	registerer.MustRegister(build, m.credentialExpiry, m.credentialRenewal, m.exchanges, m.exchangeDuration,
-		m.leasesNotSaved, m.targets, m.writes, m.attachments, m.propagation)
+		m.leasesNotSaved, m.targets, m.writes, m.attachments, m.propagation, m.evictions)
 	return m
 }
 
@@ -131,3 +133,6 @@ func (m *Metrics) Attached(result string) { m.attachments.WithLabelValues(result
 
 // Propagated measures how long a new namespace waited for its Secret.
 func (m *Metrics) Propagated(took time.Duration) { m.propagation.Observe(took.Seconds()) }
+
+// Evicted counts one attempt to evict a Pod.
+func (m *Metrics) Evicted(result string) { m.evictions.WithLabelValues(result).Inc() }

@@ -61,3 +61,12 @@ const ForPods = `{apiGroups: [""], resources: [pods], verbs: [list, watch]}`
 // imagePullSecrets of ServiceAccounts, as a person would add it to a
 // ClusterRole.
 const ForAttaching = `{apiGroups: [""], resources: [serviceaccounts], verbs: [get, list, watch, patch]}`
+
+// The RBAC rules that recovery of Pods takes: watching what kubelets tell,
+// reading the Pods that fail and their ServiceAccounts, and evicting.
+const (
+	ForPodEvents   = `{apiGroups: [""], resources: [events], verbs: [list, watch]}`
+	ForPod         = `{apiGroups: [""], resources: [pods], verbs: [get]}`
+	ForPodsAccount = `{apiGroups: [""], resources: [serviceaccounts], verbs: [get]}`
+	ForEviction    = `{apiGroups: [""], resources: [pods/eviction], verbs: [create]}`
+)
