@@ -35,7 +35,7 @@ TEST_MODULES := tests tests/kubelet tests/witness
 # Tests that have a cluster of their own and therefore can't run beside others
 # of their package. They wait most of the time, so `make test` gives them a
 # process of their own; what is not named here runs with the rest.
-ALONE := ^Test(AMissingRightIsNamed|AttachingWithAnOperatorOfItsOwn|SourcesOfEveryCloud.*|PodsThatWereThereBeforeCount|BadTransportInAClusterOfItsOwn|ManyLoginsThatEndIn.*|BadAWSAndGoogleForAnOperator.*|AnOutage.*|LeasesThatMayNotBeRead.*|ARestart.*|NamedMode.*|ASourceThatGoesWhile.*|Injection.*|AnnotatedObjects.*|ThePatcher.*|TheRefresher.*|TheManagerOnce.*)$$
+ALONE := ^Test(AMissingRightIsNamed|AttachingWithAnOperatorOfItsOwn|SourcesOfEveryCloud.*|PodsThatWereThereBeforeCount|BadTransportInAClusterOfItsOwn|ManyLoginsThatEndIn.*|BadAWSAndGoogleForAnOperator.*|AnOutage.*|LeasesThatMayNotBeRead.*|ARestart.*|NamedMode.*|ASourceThatGoesWhile.*|Injection.*|AnnotatedObjects.*|ThePatcher.*|TheRefresher.*|TheManagerOnce.*|RecoveryWithoutItsRights.*)$$
 
 # Every module of the repository.
 MODULES := $(sort $(dir $(shell git ls-files --cached --others --exclude-standard -- go.mod '*/go.mod')))

@@ -29,6 +29,7 @@ import (
 	"github.com/imagepullsecrets/operator/controllers/annotatedsecret"
 	"github.com/imagepullsecrets/operator/controllers/imagepullsecret"
 	"github.com/imagepullsecrets/operator/controllers/order"
+	"github.com/imagepullsecrets/operator/controllers/podrecovery"
 	"github.com/imagepullsecrets/operator/controllers/serviceaccount"
 	"github.com/imagepullsecrets/operator/controllers/standing"
 	"github.com/imagepullsecrets/operator/controllers/target"
@@ -72,6 +73,9 @@ type Config struct {
 	// AnnotatedSecrets says which Secrets may ask for a login to be kept in
 	// them.
 	AnnotatedSecrets annotatedsecret.Config
+	// PodRecovery evicts Pods that came too early for a Secret; PodInjection
+	// says that new ones get the Secrets' names, so that this helps.
+	PodRecovery, PodInjection bool
 	// ResyncInterval is how often everything is looked at without a cause.
 	ResyncInterval time.Duration
 	// TargetWorkers is how many Secrets, and how many ServiceAccounts, are
@@ -160,7 +164,7 @@ func Add(mgr manager.Manager, config Config) error {
 	})
 	return errors.Join(
 		mgr.Add(sources), mgr.Add(accounts), mgr.Add(leases),
-		p.addOrders(), p.addTargets(), p.addAttachments(), p.addOnce(),
+		p.addOrders(), p.addTargets(), p.addAttachments(), p.addRecovery(board), p.addOnce(),
 		mgr.AddHealthzCheck("workers", p.watchdog.check),
 		mgr.AddReadyzCheck("caches", inSync(append(secrets.each(), mgr.GetCache()))),
 	)
@@ -314,4 +318,26 @@ func writing(workers int) controller.Options {
 		MaxConcurrentReconciles: workers,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, longestRetry),
 	}
+}
+
+// addRecovery runs the controller of Pods that can't pull, if it is wanted.
+func (p *parts) addRecovery(board *grant.Board) error {
+	if !p.config.PodRecovery {
+		return nil
+	}
+	var recovery *podrecovery.Controller // woken by what it watches itself
+	failures := kube.NewPullFailures(p.core,
+		func(pod types.NamespacedName) { recovery.Failed(pod) },
+		func(err error) { recovery.WatchRefused(err) })
+	recovery = podrecovery.New(podrecovery.Deps{
+		Book: p.book, Board: board, Scope: p.scope, Metrics: p.measured, Clock: clock.RealClock{},
+		Pods: kube.NewPods(p.core), WatchFailures: failures.Watch,
+		Injection: p.config.PodInjection, Recorder: p.recorder(),
+	})
+	p.book.Changed = recovery.GrantsChanged
+	return errors.Join(p.mgr.Add(failures), ctrl.NewControllerManagedBy(p.mgr).
+		Named("podrecovery").
+		WatchesRawSource(source.Func(recovery.Start)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 1}).
+		Complete(p.watchdog.watch(recovery)))
 }

@@ -176,11 +176,16 @@ func splitRules(rules string) []string {
 
 // amendClusterRule puts the rules that depend on values under them.
 func amendClusterRule(rule string) (string, error) {
-	switch resources := listOf(rule, "resources"); resources {
-	case "pods":
-		return "{{- if .Values.podSelectors.enabled }}\n" + rule + "{{- end }}\n", nil
-	case "serviceaccounts":
-		return "{{- if .Values.serviceAccounts.enabled }}\n" + rule + "{{- end }}\n", nil
+	resources, verbs := listOf(rule, "resources"), listOf(rule, "verbs")
+	switch what := verbs + " " + resources; what {
+	case "get list watch patch serviceaccounts":
+		return onlyIf("serviceAccounts.enabled", rule), nil
+	case "list watch pods":
+		return onlyIf("podSelectors.enabled", rule), nil
+	case "list watch events", "get pods", "create pods/eviction", "get serviceaccounts":
+		return onlyIf("podRecovery.enabled", rule), nil
+	}
+	switch resources {
 	case "secrets":
 		const verbs = "  verbs:\n"
 		if strings.Count(rule, verbs) != 1 {
@@ -195,6 +200,11 @@ func amendClusterRule(rule string) (string, error) {
 	default:
 		return "", fmt.Errorf("chartgen does not know whether a rule on %q depends on the chart's values: teach it", resources)
 	}
+}
+
+// onlyIf puts a rule under a value.
+func onlyIf(value, rule string) string {
+	return "{{- if .Values." + value + " }}\n" + rule + "{{- end }}\n"
 }
 
 // listOf is the text of a rule's list, its items joined by spaces.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/pflag"
 )
 
 // execute runs a command line and returns what it prints.
@@ -76,6 +78,34 @@ func TestFlagsOfIMPSAreUnderstood(t *testing.T) {
 	}
 	if got := flags.Lookup("leader-elect").Value.String(); got != "true" {
 		t.Errorf("leader election is %s", got)
+	}
+}
+
+// image-pull-secrets-provisioner's switch turns recovery off, whatever ours says.
+func TestRecoveryIsSwitchedOffByEitherName(t *testing.T) {
+	cases := map[string]struct {
+		args []string
+		want bool
+	}{
+		"it is on by default":               {nil, true},
+		"our name":                          {[]string{"--pod-recovery=false"}, false},
+		"the provisioner's name":            {[]string{"--disable-pod-eviction"}, false},
+		"the provisioner's, with its value": {[]string{"--disable-pod-eviction=true"}, false},
+		"both":                              {[]string{"--pod-recovery=true", "--disable-pod-eviction"}, false},
+		"the provisioner's default":         {[]string{"--disable-pod-eviction=false"}, true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			var options managerOptions
+			flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
+			options.bindFlags(flags)
+			if err := flags.Parse(c.args); err != nil {
+				t.Fatal(err)
+			}
+			if got := options.recoversPods(); got != c.want {
+				t.Errorf("got %t", got)
+			}
+		})
 	}
 }
 

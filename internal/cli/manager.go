@@ -39,6 +39,9 @@ type managerOptions struct {
 	podSelectors  bool
 	podGrace      time.Duration
 	accounts      bool
+	podRecovery   bool
+	noEviction    bool
+	podInjection  bool
 	resync        seconds
 	targetWorkers int
 
@@ -75,6 +78,11 @@ func (o *managerOptions) bindFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.podGrace, "pod-selector-grace", 10*time.Minute,
 		"how long a namespace stays selected after the last of the Pods that select it has left or finished")
 	flags.BoolVar(&o.accounts, "service-accounts", true, "allow ImagePullSecrets to be attached to ServiceAccounts")
+	flags.BoolVar(&o.podRecovery, "pod-recovery", true,
+		"evict Pods that can't pull since they were made before a Secret's name could reach them, as ImagePullSecrets say")
+	flags.BoolVar(&o.noEviction, "disable-pod-eviction", false, "image-pull-secrets-provisioner's name for --pod-recovery=false")
+	flags.BoolVar(&o.podInjection, "pod-injection", false,
+		"new Pods get the Secrets' names by the chart's admission policy, so that recovery may count on it")
 	flags.Var(&o.resync, "resync-interval", "how often everything is looked at without a cause: a duration, or a number of seconds")
 	flags.IntVar(&o.targetWorkers, "target-workers", 16, "how many Secrets, and how many ServiceAccounts, are written at a time")
 	flags.Float64Var(&o.schedule.Fraction, "renewal-fraction", o.schedule.Fraction,
@@ -168,11 +176,16 @@ func (o *managerOptions) run(ctx context.Context) error {
 	return o.process.run(ctx, o.namespace, o.config())
 }
 
+// recoversPods tells whether Pods may be evicted, which either of two flags
+// turns off.
+func (o *managerOptions) recoversPods() bool { return o.podRecovery && !o.noEviction }
+
 // config is what the controllers are told of the options.
 func (o *managerOptions) config() controllers.Config {
 	config := controllers.Config{
 		Namespace: o.namespace, TargetNames: o.targetNames, PodSelectors: o.podSelectors, PodGrace: o.podGrace,
-		ServiceAccounts: o.accounts, ResyncInterval: time.Duration(o.resync), TargetWorkers: o.targetWorkers,
+		ServiceAccounts: o.accounts, PodRecovery: o.recoversPods(), PodInjection: o.podInjection,
+		ResyncInterval: time.Duration(o.resync), TargetWorkers: o.targetWorkers,
 		Schedule: o.schedule, Ambient: o.ambient,
 	}
 	o.annotated.apply(&config)

@@ -19,6 +19,12 @@ func TestRightsAreExactlyThese(t *testing.T) {
 	pods := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list", "watch"}}
 	accounts := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"get", "list", "watch", "patch"}}
 	events := rbacv1.PolicyRule{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}}
+	recovery := []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"list", "watch"}},
+		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get"}},
+		{APIGroups: []string{""}, Resources: []string{"pods/eviction"}, Verbs: []string{"create"}},
+		{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"get"}},
+	}
 	secrets := func(verbs []string, names ...string) rbacv1.PolicyRule {
 		return rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: names, Verbs: verbs}
 	}
@@ -30,6 +36,10 @@ func TestRightsAreExactlyThese(t *testing.T) {
 		}
 	}
 	keep := []string{"get", "list", "watch", "create", "patch", "delete"}
+	// everything is what the operator may in the cluster with every switch on.
+	everything := func(secrets rbacv1.PolicyRule) []rbacv1.PolicyRule {
+		return slices.Concat([]rbacv1.PolicyRule{own, status, namespaces, pods}, recovery, []rbacv1.PolicyRule{accounts, events, secrets})
+	}
 	leases := make([]string, 32)
 	for i := range leases {
 		leases[i] = fmt.Sprintf("imagepullsecret-operator-leases-%d", i)
@@ -48,29 +58,59 @@ func TestRightsAreExactlyThese(t *testing.T) {
 	}{
 		"by default Secrets of any name": {
 			want: map[string][]rbacv1.PolicyRule{
-				"ClusterRole " + name: {own, status, namespaces, pods, accounts, events, secrets(keep)},
+				"ClusterRole " + name: everything(secrets(keep)),
 			},
-			args: []string{"--pod-selectors=true", "--service-accounts=true"},
+			args: []string{"--pod-selectors=true", "--pod-recovery=true", "--service-accounts=true"},
 		},
 		"without Pod selectors no Pods": {
 			values: "podSelectors: {enabled: false}",
 			want: map[string][]rbacv1.PolicyRule{
-				"ClusterRole " + name: {own, status, namespaces, accounts, events, secrets(keep)},
+				"ClusterRole " + name: slices.Concat([]rbacv1.PolicyRule{own, status, namespaces}, recovery, []rbacv1.PolicyRule{accounts, events, secrets(keep)}),
 			},
 			args: []string{"--pod-selectors=false"},
 		},
-		"without attaching no ServiceAccounts": {
+		"without attaching no writing to ServiceAccounts": {
 			values: "serviceAccounts: {enabled: false}",
 			want: map[string][]rbacv1.PolicyRule{
-				"ClusterRole " + name: {own, status, namespaces, pods, events, secrets(keep)},
+				"ClusterRole " + name: slices.Concat([]rbacv1.PolicyRule{own, status, namespaces, pods}, recovery, []rbacv1.PolicyRule{events, secrets(keep)}),
 			},
 			args: []string{"--service-accounts=false", "--pod-selectors=true"},
+		},
+		"tokens of any ServiceAccount only where annotated ones may ask": {
+			values: "annotatedServiceAccounts: {enabled: true}",
+			want: map[string][]rbacv1.PolicyRule{
+				"ClusterRole " + name: everything(secrets(keep)),
+				"ClusterRole " + name + "-annotated-service-accounts": {
+					{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}},
+				},
+			},
+			args: []string{"--annotated-service-accounts"},
+		},
+		"annotated Secrets of the named names only, and the tokens of one ServiceAccount": {
+			values: `annotatedSecrets: {enabled: true, names: [pull-secret, other], allow: [{namespace: team-a, identity: abc}, {namespace: "*", identity: "*"}],
+				serviceAccount: {namespace: pull-secret-updater, name: controller}}`,
+			want: map[string][]rbacv1.PolicyRule{
+				"ClusterRole " + name:                                     everything(secrets(keep)),
+				"ClusterRole " + name + "-annotated-secrets":              {secrets([]string{"get", "list", "watch", "patch"}, "pull-secret", "other")},
+				"Role pull-secret-updater/" + name + "-annotated-secrets": identities("controller"),
+			},
+			args: []string{
+				"--annotated-secrets", "--annotated-secret-names=pull-secret,other", "--chainguard-allow=team-a=abc", "--chainguard-allow=*=*",
+				"--chainguard-service-account=pull-secret-updater/controller", "--chainguard-audience=issuer.enforce.dev",
+			},
+		},
+		"without recovery of Pods none of what it takes": {
+			values: "podRecovery: {enabled: false}",
+			want: map[string][]rbacv1.PolicyRule{
+				"ClusterRole " + name: {own, status, namespaces, pods, accounts, events, secrets(keep)},
+			},
+			args: []string{"--pod-recovery=false"},
 		},
 		"in mode named only the named Secrets, and the named sources in their namespaces": {
 			values: `{rbac: {mode: named, targetSecretNames: [pull, other], sources: [
 				{namespace: registry-access, names: [dockerhub, ecr]}, {namespace: team-a, names: [own]}]}}`,
 			want: map[string][]rbacv1.PolicyRule{
-				"ClusterRole " + name:                         {own, status, namespaces, pods, accounts, events, secrets(keep, "pull", "other")},
+				"ClusterRole " + name:                         everything(secrets(keep, "pull", "other")),
 				"Role registry-access/" + name + "-sources-0": {secrets(read, "dockerhub", "ecr")},
 				"Role team-a/" + name + "-sources-1":          {secrets(read, "own")},
 			},
@@ -80,7 +120,7 @@ func TestRightsAreExactlyThese(t *testing.T) {
 			values: `{rbac: {mode: named, targetSecretNames: [pull]},
 				defaultSecret: {enabled: true, type: kubernetes.io/dockercfg, stringData: {.dockercfg: "{}"}}}`,
 			want: map[string][]rbacv1.PolicyRule{
-				"ClusterRole " + name:                           {own, status, namespaces, pods, accounts, events, secrets(keep, "pull")},
+				"ClusterRole " + name:                           everything(secrets(keep, "pull")),
 				"Role " + namespace + "/" + name + "-sources-0": {secrets(read, name+"-default")},
 			},
 			args: []string{"--target-secret-names=pull"},
@@ -88,7 +128,7 @@ func TestRightsAreExactlyThese(t *testing.T) {
 		"tokens of those ServiceAccounts only that are listed, in their namespaces": {
 			values: `identities: [{namespace: registry-access, name: aws, create: true}, {namespace: "1", name: "on"}, {namespace: registry-access, name: quay}]`,
 			want: map[string][]rbacv1.PolicyRule{
-				"ClusterRole " + name:                          {own, status, namespaces, pods, accounts, events, secrets(keep)},
+				"ClusterRole " + name:                          everything(secrets(keep)),
 				"Role registry-access/" + name + "-identities": identities("aws", "quay"),
 				"Role 1/" + name + "-identities":               identities("on"),
 			},

@@ -34,6 +34,41 @@
   - list
   - watch
 {{- end }}
+{{- if .Values.podRecovery.enabled }}
+# Only for spec.target.podRecovery: what kubelets tell of Pods that can't pull,
+# these Pods and their ServiceAccounts one by one, and their eviction.
+- apiGroups:
+  - ""
+  resources:
+  - events
+  verbs:
+  - list
+  - watch
+{{- end }}
+{{- if .Values.podRecovery.enabled }}
+- apiGroups:
+  - ""
+  resources:
+  - pods
+  verbs:
+  - get
+{{- end }}
+{{- if .Values.podRecovery.enabled }}
+- apiGroups:
+  - ""
+  resources:
+  - pods/eviction
+  verbs:
+  - create
+{{- end }}
+{{- if .Values.podRecovery.enabled }}
+- apiGroups:
+  - ""
+  resources:
+  - serviceaccounts
+  verbs:
+  - get
+{{- end }}
 {{- if .Values.serviceAccounts.enabled }}
 # Only for spec.target.serviceAccounts.
 - apiGroups:
