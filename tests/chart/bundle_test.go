@@ -12,7 +12,7 @@ import (
 // `make bundle` needs operator-sdk, which takes minutes to build; this test
 // tells without it whether the bundle still says what config/ says.
 func TestBundleSaysWhatConfigSays(t *testing.T) {
-	out, _, err := execute(nil, "", tool(t, "kustomize"), "build", repository+"/config/default")
+	out, _, err := execute(nil, "", tool(t, "kustomize"), "build", repository+"/config/manifests")
 	if err != nil {
 		t.Fatal(err)
 	}
