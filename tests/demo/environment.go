@@ -78,7 +78,9 @@ func (e *environment) startOperatorProcess(ctx context.Context, binary, kubeconf
 	defer e.interruptible(ctx)()
 	e.operator, err = operator.Start(e.lifetime, operator.Options{
 		Binary: binary, Kubeconfig: kubeconfig, Env: e.cloud.Env(),
-		Args: []string{"--log-level=debug"}, // so that a secret has every chance to be logged
+		// Everything is logged, so that a secret has every chance to be; and
+		// nobody wants to wait for what goes with the last Pod.
+		Args: []string{"--log-level=debug", "--pod-selector-grace=1s"},
 	})
 	return err
 }

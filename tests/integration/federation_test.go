@@ -154,7 +154,6 @@ func TestAMissingRightOnAServiceAccountNamesTheRule(t *testing.T) {
 	imps := object(t, "pull", label, source.Entry)
 	message := expectCondition(t, imps.Name, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSourceForbidden)
 	for _, rule := range []string{
-		fmt.Sprintf(`{apiGroups: [""], resources: [serviceaccounts], resourceNames: [%s], verbs: [get, list, watch]}`, id.Name),
 		fmt.Sprintf(`{apiGroups: [""], resources: [serviceaccounts/token], resourceNames: [%s], verbs: [create]}`, id.Name),
 		"in namespace " + id.Namespace, "chart: identities",
 	} {
