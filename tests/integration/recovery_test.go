@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -37,6 +38,7 @@ func newTeam(t *testing.T, changes ...func(*v1alpha1.ImagePullSecret)) *team {
 	made := &team{namespace: namespace(t, label, "yes"), registry: unique("registry") + ".example.com", node: unique("node")}
 	create(t, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: made.node}})
 	made.imps = newObject("pull", label, staticSource(t, namespace(t), made.registry))
+	made.imps.Spec.Target.Pods = v1alpha1.PodsNone // or the policy would give it to all
 	for _, change := range changes {
 		change(made.imps)
 	}
@@ -464,6 +466,7 @@ func TestRecoveryWithoutItsRightsIsTold(t *testing.T) {
 	makeSource(t, ref, registry)
 	awaitAccount(t, m.namespace)
 	m.imps = object(t, "pull", label, ref)
+	endInjection(t, m)
 	pod := m.deploy(t, m.spec())
 	m.carry(t, "pull", "pull")
 	failPull(t, pod, "app")
@@ -503,6 +506,25 @@ func TestRecoveryWithoutItsRightsIsTold(t *testing.T) {
 		}
 		runOperator(t, own, "--target-secret-names=pull", "--pod-injection")
 	}, m)
+}
+
+// endInjection takes the policy out of force that gives Pods the name.
+func endInjection(t *testing.T, m *team) {
+	t.Helper()
+	binding := &admissionregistrationv1.MutatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: "imagepullsecret-operator-pod-injection"}}
+	if err := shared.api.Delete(t.Context(), binding); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "Pods without the name", func() error {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: m.namespace, Name: "probe"}, Spec: m.spec()}
+		if err := shared.api.Create(t.Context(), pod, client.DryRunAll); err != nil {
+			return err
+		}
+		if len(pod.Spec.ImagePullSecrets) > 0 {
+			return fmt.Errorf("a Pod has %v", pod.Spec.ImagePullSecrets)
+		}
+		return nil
+	})
 }
 
 // expectInjectionTrusted checks that a Pod with a list of its own is evicted by
