@@ -267,7 +267,8 @@ func TestAPIDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	target, _, _ := unstructured.NestedMap(object.Object, "spec", "target")
-	if target["conflictPolicy"] != "Fail" || target["deletionPolicy"] != "Delete" || len(target) != 3 {
+	if target["conflictPolicy"] != "Fail" || target["deletionPolicy"] != "Delete" ||
+		target["pods"] != "Inject" || target["podRecovery"] != "Evict" || len(target) != 5 {
 		t.Errorf("the target became %v", target)
 	}
 	if spec, _, _ := unstructured.NestedMap(object.Object, "spec"); len(spec) != 2 {
@@ -414,12 +415,6 @@ var refusedStatuses = map[string]struct {
 			}
 		},
 		"status.failing", "must have at most 20 items",
-	},
-	"a failing namespace twice": {
-		func(s *v1alpha1.ImagePullSecretStatus) {
-			s.Failing = slices.Repeat([]v1alpha1.FailingTarget{{Namespace: "x", Reason: "x"}}, 2)
-		},
-		"status.failing[1]", "Duplicate value",
 	},
 	"101 namespaces": {
 		func(s *v1alpha1.ImagePullSecretStatus) { s.ManagedNamespaces = slices.Repeat([]string{"x"}, 101) },
