@@ -141,6 +141,7 @@ func TestAnEmptySelectorSelectsAllAndNoRuleNothing(t *testing.T) {
 
 	everything := newObject(unique("everywhere"), "", staticSource(t, home, registry))
 	everything.Spec.Target.Namespaces.Labels = []metav1.LabelSelector{{}}
+	everything.Spec.Target.Pods = v1alpha1.PodsNone // other tests have Pods everywhere
 	create(t, everything)
 	for _, anywhere := range []string{home, "default", "kube-system"} {
 		expectSecret(t, anywhere, everything.Spec.Target.Secret.Name, registry)
