@@ -49,23 +49,12 @@ func (l *lingering) end(p place) {
 	l.remove(p)
 }
 
-// endNamespace forgets all places in a namespace.
-func (l *lingering) endNamespace(namespace string) {
+// endAll forgets all places for which is holds.
+func (l *lingering) endAll(is func(place) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for p := range l.entries {
-		if p.namespace == namespace {
-			l.remove(p)
-		}
-	}
-}
-
-// endGrant forgets all places of a grant.
-func (l *lingering) endGrant(grant string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for p := range l.entries {
-		if p.grant == grant {
+		if is(p) {
 			l.remove(p)
 		}
 	}

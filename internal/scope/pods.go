@@ -98,7 +98,7 @@ func (w *podWatch) in(namespace string) ([]any, error) {
 // are known.
 func (s *Scope) WatchPods(ctx context.Context, grant string, wanted bool) error {
 	if !wanted {
-		s.lingering.endGrant(grant)
+		s.lingering.endAll(func(p place) bool { return p.grant == grant })
 	}
 	if !s.pods.want(grant, wanted) {
 		return nil

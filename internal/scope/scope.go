@@ -154,7 +154,7 @@ func (s *Scope) NamespaceEvents() handler.EventHandler {
 			}
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ queue) {
-			s.lingering.endNamespace(e.Object.GetName())
+			s.lingering.endAll(func(p place) bool { return p.namespace == e.Object.GetName() })
 			for _, g := range s.Book.Reaching(e.Object.GetName()) {
 				s.Changed(Change{Namespace: e.Object.GetName(), Grant: g})
 			}
