@@ -5,6 +5,8 @@ package podrecovery
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/internal/dockerconfig"
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
@@ -120,17 +123,17 @@ func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (
 	if early := past.NotBefore.Sub(c.Clock.Now()); early > 0 {
 		return ctrl.Result{RequeueAfter: early}, nil
 	}
-	claims, err := c.claims(ctx, key.Namespace)
-	if err != nil || len(claims) == 0 {
+	o, err := c.known(ctx, key.Namespace)
+	if err != nil || len(o.Claims) == 0 {
 		return ctrl.Result{}, err
 	}
-	o, past, err := c.observe(ctx, key, claims, past)
+	o, past, err = c.observe(ctx, key, o, past)
 	switch {
 	case apierrors.IsNotFound(err):
 		c.memory.pods.forget(key)
 		return ctrl.Result{}, nil
 	case rights.Missing(err):
-		c.tellAskers(claims, err)
+		c.tellAskers(o.Claims, err)
 		return c.later(key, past, longestWait), nil
 	case err != nil:
 		return ctrl.Result{}, err
@@ -171,52 +174,61 @@ func (c *Controller) later(key types.NamespacedName, past attempts, pause time.D
 	return ctrl.Result{RequeueAfter: pause}
 }
 
-// claims returns the Secrets that Pods of a namespace may be evicted for, from
-// caches: of the grants that want one Secret only the winner's counts.
-func (c *Controller) claims(ctx context.Context, name string) ([]claim, error) {
+// known returns what caches tell of a namespace: the Secrets that its Pods may be
+// evicted for, and the names that they are injected. Of the grants that want one
+// Secret only the winner's counts.
+func (c *Controller) known(ctx context.Context, name string) (observation, error) {
+	o := observation{Injection: c.Injection}
 	namespace, err := c.Scope.Namespace(ctx, name)
 	if namespace == nil {
-		return nil, err
+		return o, err
 	}
-	var claims []claim
-	seen := map[string]bool{}
+	wanted := map[string][]*grant.Grant{} // by the name of the Secret
 	for _, g := range c.Book.Reaching(name) {
-		if seen[g.SecretName] {
-			continue
-		}
-		seen[g.SecretName] = true
-		winner, err := c.winner(ctx, g.SecretName, namespace)
+		selected, err := c.Scope.Selects(ctx, g, namespace)
 		if err != nil {
-			return nil, err
+			return o, err
 		}
-		if winner == nil || !winner.Recovers() {
+		if !selected {
 			continue
 		}
-		made := claim{Grant: winner, Stands: c.Board.Holds(winner.Name, name)}
-		if winner.Content != nil {
-			// It was written by Marshal, so there is nothing to complain of.
-			made.Logins, _, _ = dockerconfig.Parse(winner.Content.DockerConfigJSON)
-		}
-		claims = append(claims, made)
-	}
-	return claims, nil
-}
-
-// winner returns the grant that keeps the Secret of a name in a namespace, or
-// nil.
-func (c *Controller) winner(ctx context.Context, secretName string, namespace *metav1.PartialObjectMetadata) (*grant.Grant, error) {
-	for _, g := range c.Book.ForSecret(types.NamespacedName{Namespace: namespace.Name, Name: secretName}) {
-		if selected, err := c.Scope.Selects(ctx, g, namespace); selected || err != nil {
-			return g, err
+		wanted[g.SecretName] = append(wanted[g.SecretName], g)
+		if c.Injection && g.Pods == v1alpha1.PodsInject {
+			o.Injected = append(o.Injected, g.SecretName)
 		}
 	}
-	return nil, nil
+	for _, secretName := range slices.Sorted(maps.Keys(wanted)) {
+		if g := c.winner(types.NamespacedName{Namespace: name, Name: secretName}, wanted[secretName]); g != nil && g.Recovers() {
+			o.Claims = append(o.Claims, c.claim(g, name))
+		}
+	}
+	return o, nil
 }
 
-// observe reads what a verdict depends on from the API server, and returns with
-// it what is remembered of this very Pod. The error is the API server's.
-func (c *Controller) observe(ctx context.Context, key types.NamespacedName, claims []claim, past attempts) (observation, attempts, error) {
-	o := observation{Claims: claims, Injection: c.Injection}
+// winner returns which of the grants that want a Secret keeps it; nil if they
+// have just gone.
+func (c *Controller) winner(secret types.NamespacedName, among []*grant.Grant) *grant.Grant {
+	for _, g := range c.Book.ForSecret(secret) {
+		if slices.Contains(among, g) {
+			return g
+		}
+	}
+	return nil
+}
+
+func (c *Controller) claim(g *grant.Grant, namespace string) claim {
+	made := claim{Grant: g, Stands: c.Board.Holds(g.Name, namespace)}
+	if g.Content != nil {
+		// It was written by Marshal, so there is nothing to complain of.
+		made.Logins, _, _ = dockerconfig.Parse(g.Content.DockerConfigJSON)
+	}
+	return made
+}
+
+// observe adds to what is known what a verdict depends on from the API server,
+// and returns with it what is remembered of this very Pod. The error is the API
+// server's.
+func (c *Controller) observe(ctx context.Context, key types.NamespacedName, o observation, past attempts) (observation, attempts, error) {
 	if err := c.reads.Wait(ctx); err != nil {
 		return o, past, err
 	}
@@ -228,7 +240,7 @@ func (c *Controller) observe(ctx context.Context, key types.NamespacedName, clai
 		past = attempts{UID: o.Pod.UID}
 	}
 	o.Gone, o.AccountWaits = past.Gone, past.AccountWaits
-	o.Evicted = c.evictedBefore(o.Pod, claims)
+	o.Evicted = c.evictedBefore(o.Pod, o.Claims)
 	if needsAccount(o) {
 		account := types.NamespacedName{Namespace: key.Namespace, Name: o.Pod.Spec.ServiceAccountName}
 		if o.Account, err = c.Pods.ServiceAccount(ctx, account); apierrors.IsNotFound(err) {

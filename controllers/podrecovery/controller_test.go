@@ -301,6 +301,34 @@ func TestAMissingAccountIsNoError(t *testing.T) {
 	w.expect(t, 1, "Secret other", "Secret other")
 }
 
+func TestAnInjectedNameIsNoListOfThePodsOwn(t *testing.T) {
+	other := func(w *world, policy v1alpha1.PodPolicy) {
+		w.Book.Put(&grant.Grant{Name: "other", UID: "other-uid", SecretName: "early", Content: &grant.Content{}, Pods: policy})
+		w.Book.Get("corp").Pods = v1alpha1.PodsNone
+		w.pod.Spec.ImagePullSecrets = references("early")
+		w.selected = append(w.selected, "other")
+	}
+	cases := map[string]struct {
+		change func(*world)
+		want   int
+	}{
+		"a name that is injected":        {func(w *world) { w.Injection = true; other(w, v1alpha1.PodsInject) }, 1},
+		"by an object that wants it not": {func(w *world) { w.Injection = true; other(w, v1alpha1.PodsNone) }, 0},
+		"by one for other namespaces":    {func(w *world) { w.Injection = true; other(w, v1alpha1.PodsInject); w.selected = []string{"corp"} }, 0},
+		"without injection":              {func(w *world) { other(w, v1alpha1.PodsInject) }, 0},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			c.change(w)
+			w.look(t)
+			if len(w.evicted) != c.want {
+				t.Errorf("%d evictions", len(w.evicted))
+			}
+		})
+	}
+}
+
 func TestARefusedWatchIsTold(t *testing.T) {
 	w := newWorld(t)
 	w.Book.Put(&grant.Grant{Name: "none", UID: "none-uid", SecretName: "other", Recovery: v1alpha1.RecoveryNone})

@@ -21,6 +21,9 @@ type observation struct {
 	Claims []claim
 	// Injection: new Pods get the names of the Secrets into their own list.
 	Injection bool
+	// Injected are the names of all Secrets that Pods of the namespace get so,
+	// whether they may be evicted for them or not.
+	Injected []string
 	// Account is the Pod's ServiceAccount, if needsAccount says so; nil if
 	// there is none.
 	Account *corev1.ServiceAccount
@@ -204,7 +207,7 @@ func replacement(o observation, g *grant.Grant) (a action, why string) {
 	switch account := o.Account; {
 	case account == nil:
 		return skip, fmt.Sprintf("ServiceAccount %s does not exist, so that a new one could not be made", name)
-	case !inherited(o.Pod, account, g.SecretName):
+	case !inherited(o, g.SecretName):
 		return skip, "its imagePullSecrets are its own, and a new one would have the same"
 	case lists(account.ImagePullSecrets, g.SecretName):
 		return evict, ""
@@ -219,18 +222,22 @@ func injects(o observation, g *grant.Grant) bool {
 	return o.Injection && g.Pods == v1alpha1.PodsInject
 }
 
-// inherited tells whether a Pod's imagePullSecrets came from its
-// ServiceAccount, whose list reaches only Pods without one: the Pod has none, or
-// those of the account but for names that the account may have got since.
-func inherited(pod *corev1.Pod, account *corev1.ServiceAccount, secretName string) bool {
-	if len(pod.Spec.ImagePullSecrets) == 0 {
-		return true
+// inherited tells whether a Pod's imagePullSecrets came from its ServiceAccount,
+// whose list reaches only Pods without one: but for injected names, the Pod has
+// none, or those of the account without names that the account may have got
+// since.
+func inherited(o observation, secretName string) bool {
+	others := func(references []corev1.LocalObjectReference, not func(name string) bool) []corev1.LocalObjectReference {
+		return slices.DeleteFunc(slices.Clone(references), func(reference corev1.LocalObjectReference) bool {
+			return slices.Contains(o.Injected, reference.Name) || not(reference.Name)
+		})
 	}
-	late := append(strings.Split(account.Annotations[v1alpha1.AnnotationAttached], ","), secretName)
-	before := slices.DeleteFunc(slices.Clone(account.ImagePullSecrets), func(reference corev1.LocalObjectReference) bool {
-		return slices.Contains(late, reference.Name) && lacks(pod, reference.Name)
+	late := append(strings.Split(o.Account.Annotations[v1alpha1.AnnotationAttached], ","), secretName)
+	has := others(o.Pod.Spec.ImagePullSecrets, func(string) bool { return false })
+	had := others(o.Account.ImagePullSecrets, func(name string) bool {
+		return slices.Contains(late, name) && lacks(o.Pod, name)
 	})
-	return slices.Equal(before, pod.Spec.ImagePullSecrets)
+	return len(has) == 0 || slices.Equal(had, has)
 }
 
 // needsAccount tells whether a verdict depends on the Pod's ServiceAccount.

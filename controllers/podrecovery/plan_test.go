@@ -190,6 +190,14 @@ func TestDecide(t *testing.T) {
 			with(one(stuck(own("first")), granted()), inAccount(account("other,pull", "first", "other", "pull"))), evict, ""},
 		"a name that a person attached counts as ours": {
 			with(one(stuck(own("first")), granted()), inAccount(account("", "first", "pull"))), evict, ""},
+		"an injected name is no list of its own": {
+			with(one(stuck(own("early")), granted(noPods)), func(o *observation) { o.Injected = []string{"early"} }), evict, ""},
+		"nor does it hide what is the account's": {
+			with(one(stuck(own("first", "early")), granted(noPods)), func(o *observation) {
+				o.Injected, o.Account = []string{"early"}, account("early,pull", "early", "first", "pull")
+			}), evict, ""},
+		"nor what is the Pod's own": {
+			with(one(stuck(own("mine", "early")), granted(noPods)), func(o *observation) { o.Injected = []string{"early"} }), skip, "its own"},
 		"without an account there would be no new Pod": {
 			with(one(stuck(), granted()), inAccount(nil)), skip, "ServiceAccount default does not exist"},
 		"a name that nobody attaches is not waited for": {

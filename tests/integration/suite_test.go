@@ -85,7 +85,7 @@ func runSuite(m *testing.M) (code int, err error) {
 	if shared.api, err = newClient(); err != nil {
 		return 1, err
 	}
-	if mainOperator, err = startOperator(ctx, shared.cluster, directory, "--pod-selector-grace=1s"); err != nil {
+	if mainOperator, err = startOperator(ctx, shared.cluster, directory, "--pod-selector-grace=1s", "--pod-injection"); err != nil {
 		return 1, err
 	}
 	code = m.Run()
