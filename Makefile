@@ -26,7 +26,7 @@ KUBECTL ?= kubectl
 
 # What `make generate` writes.
 GENERATED := api/v1alpha1/zz_generated.deepcopy.go api/v1alpha1/applyconfiguration config/crd/bases \
-	$(CHART)/templates/crd.yaml $(CHART)/templates/_rules.tpl $(CHART)/templates/pod-injection.yaml \
+	$(CHART)/templates/crd.yaml $(CHART)/templates/_rules.tpl $(CHART)/templates/pod-injection.yaml $(CHART)/templates/fence.yaml \
 	docs/api.md docs/flags.md docs/metrics.md
 
 # The modules that hold tests only.
@@ -35,7 +35,7 @@ TEST_MODULES := tests tests/kubelet tests/witness
 # Tests that have a cluster of their own and therefore can't run beside others
 # of their package. They wait most of the time, so `make test` gives them a
 # process of their own; what is not named here runs with the rest.
-ALONE := ^Test(AMissingRightIsNamed|AttachingWithAnOperatorOfItsOwn|SourcesOfEveryCloud.*|PodsThatWereThereBeforeCount|BadTransportInAClusterOfItsOwn|ManyLoginsThatEndIn.*|BadAWSAndGoogleForAnOperator.*|AnOutage.*|LeasesThatMayNotBeRead.*|ARestart.*|NamedMode.*|ASourceThatGoesWhile.*|Injection.*|AnnotatedObjects.*|ThePatcher.*|TheRefresher.*|TheManagerOnce.*|RecoveryWithoutItsRights.*)$$
+ALONE := ^Test(AMissingRightIsNamed|AttachingWithAnOperatorOfItsOwn|SourcesOfEveryCloud.*|PodsThatWereThereBeforeCount|BadTransportInAClusterOfItsOwn|ManyLoginsThatEndIn.*|BadAWSAndGoogleForAnOperator.*|AnOutage.*|LeasesThatMayNotBeRead.*|ARestart.*|NamedMode.*|ASourceThatGoesWhile.*|Injection.*|AnnotatedObjects.*|ThePatcher.*|TheRefresher.*|TheManagerOnce.*|RecoveryWithoutItsRights.*|Fence.*)$$
 
 # Every module of the repository.
 MODULES := $(sort $(dir $(shell git ls-files --cached --others --exclude-standard -- go.mod '*/go.mod')))

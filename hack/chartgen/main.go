@@ -1,5 +1,5 @@
 // Command chartgen derives the parts of the Helm chart that must equal config/
-// from it: the CRD, the RBAC rules and the policy that injects into Pods.
+// from it: the CRD, the RBAC rules and the admission policies.
 //
 // It works on the text, so that comments survive, and fails on any text that
 // it does not know how to treat.
@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -16,6 +17,7 @@ const (
 	crdSource = "config/crd/bases/images.banzaicloud.io_imagepullsecrets.yaml"
 	rbacDir   = "config/rbac"
 	injection = "config/admission/pod_injection.yaml"
+	fence     = "config/admission/fence.yaml"
 	templates = "charts/imagepullsecret-operator/templates"
 
 	notice = "{{- /* Generated from config/ by `make generate`. DO NOT EDIT. */ -}}\n"
@@ -30,33 +32,44 @@ func main() {
 
 // generate writes every derived file below root, the repository.
 func generate(root string) error {
-	crd, err := os.ReadFile(filepath.Join(root, crdSource))
+	crdTemplate, err := derive(root, crdSource, crdTemplate)
 	if err != nil {
 		return err
-	}
-	crdTemplate, err := crdTemplate(string(crd))
-	if err != nil {
-		return fmt.Errorf("%s: %w", crdSource, err)
 	}
 	rules, err := rulesTemplate(filepath.Join(root, rbacDir))
 	if err != nil {
 		return err
 	}
-	policy, err := os.ReadFile(filepath.Join(root, injection))
+	injectionTemplate, err := derive(root, injection, injectionTemplate)
 	if err != nil {
 		return err
 	}
-	injectionTemplate, err := injectionTemplate(string(policy))
+	fenceTemplate, err := derive(root, fence, fenceTemplate)
 	if err != nil {
-		return fmt.Errorf("%s: %w", injection, err)
+		return err
 	}
-	derived := map[string]string{"crd.yaml": crdTemplate, "_rules.tpl": rules, "pod-injection.yaml": injectionTemplate}
+	derived := map[string]string{
+		"crd.yaml": crdTemplate, "_rules.tpl": rules, "pod-injection.yaml": injectionTemplate, "fence.yaml": fenceTemplate,
+	}
 	for name, content := range derived {
 		if err := os.WriteFile(filepath.Join(root, templates, name), []byte(content), 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// derive reads a file below root and makes a template of it.
+func derive(root, path string, template func(text string) (string, error)) (string, error) {
+	text, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		return "", err
+	}
+	made, err := template(string(text))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return made, nil
 }
 
 // crdTemplate makes the CRD a template: on a switch, kept on uninstall on
@@ -95,7 +108,65 @@ func injectionTemplate(policy string) (string, error) {
 		"    {{- include \"imagepullsecret-operator.labels\" . | nindent 4 }}\n")
 	return notice +
 		"{{- if and .Values.podInjection.enabled (include \"imagepullsecret-operator.injectionKnown\" .) }}\n" +
-		strings.ReplaceAll(text, name, `{{ include "imagepullsecret-operator.fullname" . }}-pod-injection`) +
+		strings.ReplaceAll(text, name, fullname+"-pod-injection") +
+		"{{- end }}\n", nil
+}
+
+// fullname is the name of everything, the operator's ServiceAccount included.
+const fullname = `{{ include "imagepullsecret-operator.fullname" . }}`
+
+// fenceParts are the parts of the fence that depend on the release or on
+// values: how often each of them occurs, and what takes its place.
+var fenceParts = []struct {
+	text  string
+	count int
+	value string
+}{
+	{
+		"system:serviceaccount:imagepullsecret-system:imagepullsecret-operator'", 3,
+		"system:serviceaccount:{{ .Release.Namespace }}:" + fullname + "'",
+	},
+	{"namespace == 'imagepullsecret-system'", 1, "namespace == '{{ .Release.Namespace }}'"},
+	{"ame: imagepullsecret-operator-fence-", 9, "ame: " + fullname + "-fence-"},
+	{"  - name: annotatedNames\n    expression: \"[]\"\n", 1, "  - name: annotatedNames\n" +
+		"    expression: {{ .Values.annotatedSecrets.enabled | ternary .Values.annotatedSecrets.names list | toJson | quote }}\n"},
+	{"be kept; none: any.\n  - name: names\n    expression: \"[]\"\n", 1, "be kept; none: any.\n  - name: names\n" +
+		"    expression: {{ .Values.rbac.targetSecretNames | toJson | quote }}\n"},
+	// Annotated ServiceAccounts choose names of their own.
+	{"be added; none: any.\n  - name: names\n    expression: \"[]\"\n", 1, "be added; none: any.\n  - name: names\n" +
+		"    expression: {{ .Values.annotatedServiceAccounts.enabled | ternary list .Values.rbac.targetSecretNames | toJson | quote }}\n"},
+	{"  - name: allowReplacing\n    expression: \"false\"\n", 1, "  - name: allowReplacing\n" +
+		"    expression: {{ .Values.fence.allowReplacing | toString | quote }}\n"},
+}
+
+// fenceTemplate makes the fence's policies and their bindings a template: on a
+// switch and on clusters that know such policies, with the chart's names and
+// labels, and bound to what values allow.
+func fenceTemplate(policies string) (string, error) {
+	text := escape(policies)
+	for _, part := range fenceParts {
+		if strings.Count(text, part.text) != part.count {
+			return "", fmt.Errorf("want %d times %q", part.count, part.text)
+		}
+		text = strings.ReplaceAll(text, part.text, part.value)
+	}
+	const first, last = "  - name: audiences\n    expression: |-\n      [\n", "\n      ]\n"
+	before, rest, found := strings.Cut(text, first)
+	_, after, closed := strings.Cut(rest, last)
+	if !found || !closed {
+		return "", fmt.Errorf("no list of audiences")
+	}
+	text = before + first +
+		"        {{- range $i, $audience := .Values.fence.audiences }}\n" +
+		"        {{- if $i }},{{ end }}\n" +
+		"        {{ toJson $audience }}\n" +
+		"        {{- end }}" + last + after
+	names := regexp.MustCompile(`(?m)^metadata:\n  name: .+\n`)
+	return notice +
+		"{{- if and .Values.fence.enabled (include \"imagepullsecret-operator.fenceKnown\" .) }}\n" +
+		names.ReplaceAllStringFunc(text, func(metadata string) string {
+			return metadata + "  labels:\n    {{- include \"imagepullsecret-operator.labels\" . | nindent 4 }}\n"
+		}) +
 		"{{- end }}\n", nil
 }
 

@@ -109,7 +109,7 @@ func (b *bench) newWorld(ctx context.Context, n int, apiServerArgs ...string) (_
 	if err := b.results.setVersions(w.admin); err != nil {
 		return w, err
 	}
-	if err := operator.Install(ctx, w.cluster.Config()); err != nil {
+	if err := operator.Install(ctx, w.cluster.Config(), operator.Fence{}); err != nil {
 		return w, err
 	}
 	if err := w.plain.createNamespaces(ctx, n); err != nil {

@@ -9,6 +9,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/imagepullsecrets/operator/tests/federation"
 	"github.com/imagepullsecrets/operator/tests/operator"
 )
 
@@ -67,7 +68,7 @@ func (s *story) startOperator(ctx context.Context) error {
 	}
 	s.saw(took, "built the operator")
 
-	if err := operator.Install(ctx, s.cluster.Config()); err != nil {
+	if err := operator.Install(ctx, s.cluster.Config(), operator.Fence{Audiences: federation.Audiences()}); err != nil {
 		return fmt.Errorf("install the operator: %w", err)
 	}
 	kubeconfig, err := s.cluster.ServiceAccountKubeconfig(ctx, operator.Namespace, operator.ServiceAccount)

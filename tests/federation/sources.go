@@ -33,6 +33,12 @@ func Kinds(cloud *fakecloud.Cloud, id Identity, number int) []Source {
 	return sources
 }
 
+// Audiences are those of the kinds that have no usual one: whoever uses them adds
+// such to fence.audiences.
+func Audiences() []string {
+	return []string{"quay-*.example.com", "idp-*.example.com", "example-*.jfrog.io"}
+}
+
 // Chainguard is Chainguard's registry.
 func Chainguard(cloud *fakecloud.Cloud, id Identity, number int) Source {
 	uid := fmt.Sprintf("%040x/%016x", number, number)

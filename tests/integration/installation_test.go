@@ -78,11 +78,11 @@ func expectNoLeakOf(t *testing.T, process *operator.Process) {
 }
 
 func withAllRights(ctx context.Context, c *cluster.Cluster) error {
-	return operator.Install(ctx, c.Config())
+	return operator.Install(ctx, c.Config(), fence)
 }
 
 func withoutRights(ctx context.Context, c *cluster.Cluster) error {
-	return operator.InstallWithoutRights(ctx, c.Config())
+	return operator.InstallWithoutRights(ctx, c.Config(), fence)
 }
 
 // A restart with nothing due makes no exchange, of whatever kind, and writes

@@ -43,6 +43,14 @@ var (
 	mainOperator *operator.Process
 )
 
+// fence is what the tests need beyond the fence's defaults: the audiences of
+// their servers, the API server's own, which the operator is to find out about by
+// itself, and what is off unless asked for.
+var fence = operator.Fence{
+	Audiences:      append(federation.Audiences(), "*other.example.com", "https://kubernetes.default.svc"),
+	AnnotatedNames: []string{"pull-secret"}, AllowReplacing: true,
+}
+
 func TestMain(m *testing.M) {
 	ctrllog.SetLogger(logr.Discard()) // of the tests' own clients
 	code, err := runSuite(m)
@@ -76,7 +84,7 @@ func runSuite(m *testing.M) (code int, err error) {
 	if shared.binary, err = operator.Build(ctx, directory, "-cover", "-coverpkg=./..."); err != nil {
 		return 1, err
 	}
-	if err := operator.Install(ctx, shared.cluster.Config()); err != nil {
+	if err := operator.Install(ctx, shared.cluster.Config(), fence); err != nil {
 		return 1, err
 	}
 	if err := outputs.record(ctx, shared.cluster); err != nil {

@@ -39,25 +39,30 @@ func Root() string {
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// Install applies the CRD, the operator's namespace, its rights and the policy
-// that injects into Pods to a cluster, from the repository's config directory,
-// as config/default does, but for the Deployment. It returns when the API
-// server serves the CRD: an operator that starts before ends, and Kubernetes
-// would start it again.
-func Install(ctx context.Context, config *rest.Config) error {
-	return install(ctx, config, "config/rbac/*.yaml")
+// Install applies the CRD, the operator's namespace, its rights, the fence
+// around it and the policy that injects into Pods to a cluster, from the
+// repository's config directory, as config/default does, but for the
+// Deployment. It returns when the API server serves the CRD: an operator that
+// starts before ends, and Kubernetes would start it again.
+func Install(ctx context.Context, config *rest.Config, fence Fence) error {
+	return install(ctx, config, "config/rbac/*.yaml", fence)
 }
 
 // InstallWithoutRights is Install without the rights: the ServiceAccount has
 // none.
-func InstallWithoutRights(ctx context.Context, config *rest.Config) error {
-	return install(ctx, config, "config/rbac/service_account.yaml")
+func InstallWithoutRights(ctx context.Context, config *rest.Config, fence Fence) error {
+	return install(ctx, config, "config/rbac/service_account.yaml", fence)
 }
 
-func install(ctx context.Context, config *rest.Config, rights string) error {
-	err := apply(ctx, config, "config/default/namespace.yaml", "config/crd/bases/*.yaml", rights, "config/admission/*.yaml")
+func install(ctx context.Context, config *rest.Config, rights string, fence Fence) error {
+	c, err := client.New(config, client.Options{})
 	if err != nil {
-		return err
+		return fmt.Errorf("making a client: %w", err)
+	}
+	for _, pattern := range []string{"config/default/namespace.yaml", "config/crd/bases/*.yaml", rights, "config/admission/*.yaml"} {
+		if err := applyFiles(ctx, c, pattern, fence.widen); err != nil {
+			return err
+		}
 	}
 	return awaitAPI(ctx, config)
 }
@@ -83,38 +88,34 @@ func awaitAPI(ctx context.Context, config *rest.Config) error {
 	return nil
 }
 
-func apply(ctx context.Context, config *rest.Config, patterns ...string) error {
-	c, err := client.New(config, client.Options{})
-	if err != nil {
-		return fmt.Errorf("making a client: %w", err)
+// applyFiles applies the files below the repository's root that match a
+// pattern, each object as change leaves it.
+func applyFiles(ctx context.Context, c client.Client, pattern string, change func(*unstructured.Unstructured) error) error {
+	files, err := filepath.Glob(filepath.Join(Root(), pattern))
+	if err != nil || len(files) == 0 {
+		return fmt.Errorf("finding %s: %w", pattern, errors.Join(err, os.ErrNotExist))
 	}
-	for _, pattern := range patterns {
-		files, err := filepath.Glob(filepath.Join(Root(), pattern))
-		if err != nil || len(files) == 0 {
-			return fmt.Errorf("finding %s: %w", pattern, errors.Join(err, os.ErrNotExist))
+	for _, file := range files {
+		if filepath.Base(file) == "kustomization.yaml" {
+			continue
 		}
-		for _, file := range files {
-			if filepath.Base(file) == "kustomization.yaml" {
-				continue
-			}
-			if err := applyFile(ctx, c, file); err != nil {
-				return fmt.Errorf("applying %s: %w", file, err)
-			}
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if err := applyChanged(ctx, c, content, change); err != nil {
+			return fmt.Errorf("applying %s: %w", file, err)
 		}
 	}
 	return nil
 }
 
-func applyFile(ctx context.Context, c client.Client, file string) error {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	return Apply(ctx, c, content)
-}
-
 // Apply applies YAML documents, as kubectl apply --server-side does.
 func Apply(ctx context.Context, c client.Client, documents []byte) error {
+	return applyChanged(ctx, c, documents, func(*unstructured.Unstructured) error { return nil })
+}
+
+func applyChanged(ctx context.Context, c client.Client, documents []byte, change func(*unstructured.Unstructured) error) error {
 	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(documents), 4096)
 	for {
 		object := &unstructured.Unstructured{}
@@ -125,6 +126,9 @@ func Apply(ctx context.Context, c client.Client, documents []byte) error {
 			return err
 		case len(object.Object) == 0:
 			continue
+		}
+		if err := change(object); err != nil {
+			return err
 		}
 		configuration := client.ApplyConfigurationFromUnstructured(object)
 		if err := c.Apply(ctx, configuration, client.FieldOwner(fieldOwner), client.ForceOwnership); err != nil {

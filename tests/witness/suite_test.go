@@ -61,7 +61,7 @@ func runSuite(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	// With the operator's types and rights, for the tests that run it.
-	if err := operator.Install(ctx, shared.cluster.Config()); err != nil {
+	if err := operator.Install(ctx, shared.cluster.Config(), operator.Fence{Audiences: federation.Audiences()}); err != nil {
 		return 1, err
 	}
 	if err := makeIdentity(ctx); err != nil {

@@ -100,6 +100,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}true{{ end }}
 {{- end }}
 
+{{- /* Whether the cluster knows the policies of the fence: Kubernetes 1.30 and later. */ -}}
+{{- define "imagepullsecret-operator.fenceKnown" -}}
+{{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" }}true{{ end }}
+{{- end }}
+
 {{- /*
 Whether a hook may make the first ImagePullSecret. Not with Helm 3: its
 client-side apply takes over what a hook made without changing it, so a change
