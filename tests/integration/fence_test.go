@@ -171,7 +171,7 @@ var fencedCreations = map[string]struct {
 	"with its label, empty":             {secret: secretOf(logins, labelledWith(v1alpha1.LabelOwnerUID, "")), says: needsLabel},
 	"that asks":                         {secret: secretOf(logins, asks, func(s *corev1.Secret) { delete(s.Data, "more") }), says: needsLabel},
 	"of another type":                   {secret: secretOf(corev1.SecretTypeOpaque), says: onlyLogins},
-	"a token of a ServiceAccount":       {secret: secretOf(corev1.SecretTypeServiceAccountToken, annotatedWith(corev1.ServiceAccountNameKey, "default")), says: onlyLogins},
+	"a token of a ServiceAccount":       {secret: secretOf(corev1.SecretTypeServiceAccountToken, annotatedWith(corev1.ServiceAccountNameKey, "app")), says: onlyLogins},
 	"with another key":                  {secret: secretOf(logins, moreData), says: onlyKey},
 	"leases":                            {namespace: operator.Namespace, secret: secretOf(leases, unlabelled, called("imagepullsecret-operator-leases-31"))},
 	"leases of a name too far":          {namespace: operator.Namespace, secret: secretOf(leases, called("imagepullsecret-operator-leases-32")), says: onlyLogins},
@@ -228,7 +228,7 @@ var fencedDeletions = map[string]struct {
 	"one of another type":                {secret: secretOf(corev1.SecretTypeOpaque, unlabelled), says: notDeleted},
 	"one that asks":                      {secret: secretOf(logins, asks), says: notDeleted},
 	"a release of Helm, labelled":        {secret: secretOf("helm.sh/release.v1"), says: neverDeleted},
-	"a token, labelled":                  {secret: secretOf(corev1.SecretTypeServiceAccountToken, annotatedWith(corev1.ServiceAccountNameKey, "default")), says: neverDeleted},
+	"a token, labelled":                  {secret: secretOf(corev1.SecretTypeServiceAccountToken, annotatedWith(corev1.ServiceAccountNameKey, "app")), says: neverDeleted},
 	"a node's token, labelled":           {secret: secretOf("bootstrap.kubernetes.io/token"), says: neverDeleted},
 	"leases":                             {namespace: operator.Namespace, secret: secretOf(leases, unlabelled, called("imagepullsecret-operator-leases-7")), says: onlyLeases},
 	"something by a lease's name, ours":  {namespace: operator.Namespace, secret: secretOf(logins, called("imagepullsecret-operator-leases-8")), says: onlyLeases},
@@ -263,7 +263,7 @@ func fencedSecrets(t *testing.T, captive kubernetes.Interface) {
 		t.Run("delete/"+sentence, func(t *testing.T) {
 			test.secret.Namespace = at(t, test.namespace)
 			if test.secret.Type == corev1.SecretTypeServiceAccountToken {
-				create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: test.secret.Namespace, Name: "default"}})
+				create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: test.secret.Namespace, Name: "app"}})
 			}
 			create(t, test.secret)
 			err := captive.CoreV1().Secrets(test.secret.Namespace).Delete(t.Context(), test.secret.Name, metav1.DeleteOptions{})
