@@ -21,7 +21,7 @@ func TestChartSaysWhatConfigSays(t *testing.T) {
 		withoutLabels(object)
 	}
 	eachHelm(t, func(t *testing.T, h helm) {
-		got := h.mustTemplate(t, "", "--api-versions", injectionAPI)
+		got := h.mustTemplate(t, "", "--api-versions", injectionAPI+","+fenceAPI)
 		for key, object := range got {
 			if object.GetKind() == "CustomResourceDefinition" {
 				annotations := object.GetAnnotations()
