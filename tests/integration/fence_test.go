@@ -90,7 +90,7 @@ func awaitFence(t *testing.T, captive kubernetes.Interface, policies ...string) 
 	for _, policy := range policies {
 		eventually(t, "the fence of "+policy, func() error {
 			if err := probes[policy](); err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy 'imagepullsecret-operator-fence-"+policy+"'") {
-				return fmt.Errorf("the answer is %w", err)
+				return fmt.Errorf("the answer is: %v", err)
 			}
 			return nil
 		})

@@ -47,7 +47,8 @@ var (
 // their servers, the API server's own, which the operator is to find out about by
 // itself, and what is off unless asked for.
 var fence = operator.Fence{
-	Audiences:      append(federation.Audiences(), "*other.example.com", "https://kubernetes.default.svc"),
+	Audiences: append(federation.Audiences(), "https://kubernetes.default.svc",
+		"*other.example.com", "another", "https://another.example", "api://other", "index.docker.io", "quay.nowhere.example"),
 	AnnotatedNames: []string{"pull-secret"}, AllowReplacing: true,
 }
 
