@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -89,8 +90,11 @@ func awaitFence(t *testing.T, captive kubernetes.Interface, policies ...string) 
 	}
 	for _, policy := range policies {
 		eventually(t, "the fence of "+policy, func() error {
-			if err := probes[policy](); err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy 'imagepullsecret-operator-fence-"+policy+"'") {
-				return fmt.Errorf("the answer is: %v", err)
+			switch err := probes[policy](); {
+			case err == nil:
+				return errors.New("it lets everything through")
+			case !strings.Contains(err.Error(), "ValidatingAdmissionPolicy 'imagepullsecret-operator-fence-"+policy+"'"):
+				return err
 			}
 			return nil
 		})
