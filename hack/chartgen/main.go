@@ -157,7 +157,8 @@ func fenceTemplate(policies string) (string, error) {
 		return "", fmt.Errorf("no list of audiences")
 	}
 	text = before + first +
-		"        {{- range $i, $audience := .Values.fence.audiences }}\n" +
+		"        {{- $asking := .Values.annotatedSecrets }}\n" +
+		"        {{- range $i, $audience := concat .Values.fence.audiences ($asking.enabled | ternary (list $asking.audience) list) | uniq }}\n" +
 		"        {{- if $i }},{{ end }}\n" +
 		"        {{ toJson $audience }}\n" +
 		"        {{- end }}" + last + after

@@ -68,6 +68,9 @@ func TestFenceFollowsValues(t *testing.T) {
 		"replacing":                     {"fence: {allowReplacing: true}", "secrets", "allowReplacing", "true"},
 		"audiences in place of ours":    {`fence: {audiences: [a, "b-*"]}`, "tokens", "audiences", "[\n  \"a\",\n  \"b-*\"\n]"},
 		"an audience that CEL may trip": {`fence: {audiences: ["a\"b'\\c"]}`, "tokens", "audiences", "[\n  \"a\\\"b'\\\\c\"\n]"},
+		"that of Secrets that ask":      {"{fence: {audiences: [a]}, annotatedSecrets: {enabled: true, audience: b}}", "tokens", "audiences", "[\n  \"a\",\n  \"b\"\n]"},
+		"if it is not there already":    {"{fence: {audiences: [a]}, annotatedSecrets: {enabled: true, audience: a}}", "tokens", "audiences", "[\n  \"a\"\n]"},
+		"and only if any may":           {"{fence: {audiences: [a]}, annotatedSecrets: {enabled: false, audience: b}}", "tokens", "audiences", "[\n  \"a\"\n]"},
 		"no audience":                   {"fence: {audiences: []}", "tokens", "audiences", "[\n]"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
