@@ -2,7 +2,6 @@ package integration
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -66,16 +65,16 @@ func recovery(policy v1alpha1.PodRecovery) func(*v1alpha1.ImagePullSecret) {
 	return func(o *v1alpha1.ImagePullSecret) { o.Spec.Target.PodRecovery = policy }
 }
 
-// carry makes names those that the ServiceAccount default carries, of which some
-// were attached by the operator, as far as anybody can tell.
-func (m *team) carry(t *testing.T, attached string, names ...string) {
+// carry makes names those that the ServiceAccount default carries. They count as
+// a person's: the operator takes away what it finds on its own record and no
+// object asks for.
+func (m *team) carry(t *testing.T, names ...string) {
 	t.Helper()
 	account := &corev1.ServiceAccount{}
 	if err := shared.api.Get(t.Context(), client.ObjectKey{Namespace: m.namespace, Name: "default"}, account); err != nil {
 		t.Fatal(err)
 	}
 	before := account.DeepCopy()
-	account.Annotations = map[string]string{v1alpha1.AnnotationAttached: attached}
 	account.ImagePullSecrets = nil
 	for _, name := range names {
 		account.ImagePullSecrets = append(account.ImagePullSecrets, corev1.LocalObjectReference{Name: name})
@@ -236,7 +235,7 @@ func expectGone(t *testing.T, pod *corev1.Pod) {
 				return nil
 			}
 		}
-		return errors.New("it stands")
+		return fmt.Errorf("it stands, with %v", now.Spec.ImagePullSecrets)
 	})
 	remove(t, pod)
 }
@@ -247,7 +246,7 @@ func expectLeft(t *testing.T, pods ...*corev1.Pod) {
 	t.Helper()
 	witness := newTeam(t).ready(t)
 	later := witness.deploy(t, witness.spec())
-	witness.carry(t, "pull", "pull")
+	witness.carry(t, "pull")
 	failPull(t, later, "app")
 	expectEvicted(t, later)
 	for _, pod := range pods {
@@ -302,6 +301,7 @@ func TestAPodThatCameTooEarlyIsMadeAnew(t *testing.T) {
 		spec   func(*team, *corev1.PodSpec)
 		before []string // names that the ServiceAccount carries before the Pod comes
 		fails  string
+		attach bool // by the operator
 	}{
 		"a Pod of a Deployment": {spec: func(*team, *corev1.PodSpec) {}, fails: "app"},
 		"one with the names that its ServiceAccount had": {
@@ -313,16 +313,24 @@ func TestAPodThatCameTooEarlyIsMadeAnew(t *testing.T) {
 		"a running Pod whose second container can't pull": {spec: func(m *team, s *corev1.PodSpec) {
 			s.Containers = append(s.Containers, corev1.Container{Name: "second", Image: m.registry + "/second"})
 		}, fails: "second"},
+		"one whose ServiceAccount the operator attaches to": {
+			spec: func(*team, *corev1.PodSpec) {}, before: []string{"foreign"}, fails: "app", attach: true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newTeam(t).ready(t)
-			m.carry(t, "", c.before...)
+			m.carry(t, c.before...)
 			spec := m.spec()
 			c.spec(m, &spec)
 			early := m.deploy(t, spec)
-			m.carry(t, "pull", append(c.before, "pull")...)
+			if c.attach {
+				update(t, m.imps.Name, func(o *v1alpha1.ImagePullSecret) {
+					o.Spec.Target.ServiceAccounts = accountsNamed("default")
+				})
+			} else {
+				m.carry(t, append(c.before, "pull")...)
+			}
 			failPull(t, early, c.fails)
 			late := expectEvicted(t, early)
 			if !slices.Contains(late.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: "pull"}) {
@@ -343,11 +351,11 @@ func TestPodsThatAnEvictionWouldNotHelpAreLeft(t *testing.T) {
 	ownList := m.spec()
 	ownList.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "own"}}
 	left := []*corev1.Pod{m.deploy(t, elsewhere), m.deploy(t, ownList), m.bare(t)}
-	m.carry(t, "pull", "pull")
+	m.carry(t, "pull")
 
 	none := newTeam(t, recovery(v1alpha1.RecoveryNone)).ready(t)
 	left = append(left, none.deploy(t, none.spec()))
-	none.carry(t, "pull", "pull")
+	none.carry(t, "pull")
 
 	unattached := newTeam(t).ready(t)
 	left = append(left, unattached.deploy(t, unattached.spec()))
@@ -367,7 +375,7 @@ func TestABarePodIsEvictedIfAskedFor(t *testing.T) {
 	t.Parallel()
 	m := newTeam(t, recovery(v1alpha1.RecoveryEvictAll)).ready(t)
 	pod := m.bare(t)
-	m.carry(t, "pull", "pull")
+	m.carry(t, "pull")
 	failPull(t, pod, "app")
 	expectGone(t, pod)
 	expectEventAbout(t, pod.UID, "EvictedForImagePullSecret", "Secret pull")
@@ -387,7 +395,7 @@ func TestADisruptionBudgetIsRespected(t *testing.T) {
 			MaxUnavailable: new(intstr.FromInt32(0)), Selector: &metav1.LabelSelector{MatchLabels: pod.Labels},
 		},
 	})
-	m.carry(t, "pull", "pull")
+	m.carry(t, "pull")
 	failPull(t, pod, "second")
 	owner := metav1.GetControllerOf(pod)
 	for _, uid := range []types.UID{pod.UID, owner.UID} {
@@ -414,7 +422,7 @@ func TestAPodThatWasMadeAnewInVainIsLeftAndTold(t *testing.T) {
 	spec := m.spec()
 	spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "foreign"}}
 	first := m.deploy(t, spec)
-	m.carry(t, "pull", "foreign", "pull")
+	m.carry(t, "foreign", "pull")
 	failPull(t, first, "app")
 	second := expectEvicted(t, first)
 	failPull(t, second, "app")
@@ -434,7 +442,7 @@ func TestAPodIsNotEvictedBeforeTheSecretIsThere(t *testing.T) {
 		o.Spec.Registry.Credentials[0] = ref
 	})
 	pod := m.deploy(t, m.spec())
-	m.carry(t, "pull", "pull")
+	m.carry(t, "pull")
 	failPull(t, pod, "app")
 	expectLeft(t, pod)
 	makeSource(t, ref, m.registry)
@@ -468,7 +476,7 @@ func TestRecoveryWithoutItsRightsIsTold(t *testing.T) {
 	m.imps = object(t, "pull", label, ref)
 	endInjection(t, m)
 	pod := m.deploy(t, m.spec())
-	m.carry(t, "pull", "pull")
+	m.carry(t, "pull")
 	failPull(t, pod, "app")
 
 	const worker = `controller_runtime_max_concurrent_reconciles{controller="podrecovery"}`
