@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -15,10 +16,12 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/internal/grant"
@@ -166,13 +169,38 @@ func (t *targetCaches) Stands(ctx context.Context, g *grant.Grant, namespace str
 	return err == nil && secret.Labels[v1alpha1.LabelOwnerUID] == string(g.UID)
 }
 
-// OwnedBy returns the Secrets that are kept for the object of a UID.
+// byOwner indexes target Secrets by the UID of the object that they are kept
+// for. It costs 0.4 to 0.7 kB for each Secret: controller-runtime notes it in its
+// namespace and in all of them, and most where few have the same owner.
+const byOwner = "owner"
+
+func ownersOf(secret client.Object) []string {
+	if uid := secret.GetLabels()[v1alpha1.LabelOwnerUID]; uid != "" {
+		return []string{uid}
+	}
+	return nil // a foreign one, watched for its name
+}
+
+// Index gives the caches the index that OwnedBy needs; it is a source, which
+// brings nothing, of the controller that calls that. It waits for no Secrets.
+// Indexing earlier would have replicas watch Secrets that are not the leader.
+func (t *targetCaches) Index(ctx context.Context, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	for _, from := range t.each() {
+		if err := from.IndexField(ctx, kube.SecretMetadata(), byOwner, ownersOf); err != nil {
+			return fmt.Errorf("indexing target Secrets: %w", err)
+		}
+	}
+	return nil
+}
+
+// OwnedBy returns the Secrets that are kept for the object of a UID. The caches
+// must be indexed.
 func (t *targetCaches) OwnedBy(ctx context.Context, uid types.UID) ([]types.NamespacedName, error) {
 	var owned []types.NamespacedName
 	for _, from := range t.each() {
 		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(kube.ListKind(kube.SecretMetadata()))
-		err := from.List(ctx, list, client.MatchingLabels{v1alpha1.LabelOwnerUID: string(uid)}, client.UnsafeDisableDeepCopy)
+		err := from.List(ctx, list, client.MatchingFields{byOwner: string(uid)}, client.UnsafeDisableDeepCopy)
 		if err != nil {
 			return nil, err
 		}

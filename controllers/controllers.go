@@ -249,6 +249,7 @@ func (p *parts) addOrders() error {
 	build := ctrl.NewControllerManagedBy(p.mgr).
 		Named("order").
 		WatchesRawSource(source.Func(p.orders.Start)).
+		WatchesRawSource(source.Func(p.secrets.Index)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: orderWorkers})
 	if p.config.Standing == nil {
 		build = build.For(&v1alpha1.ImagePullSecret{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: imagepullsecret.Respecified}))
