@@ -105,13 +105,7 @@ func (c *Controller) Failed(pod types.NamespacedName) {
 func (c *Controller) GrantsChanged() {
 	c.watching.Lock()
 	defer c.watching.Unlock()
-	for _, g := range c.Book.All() {
-		if g.Recovers() {
-			c.WatchFailures(true)
-			return
-		}
-	}
-	c.WatchFailures(false)
+	c.WatchFailures(c.Book.Recovers())
 }
 
 // Reconcile looks at one Pod. An error means that it is worth another try soon.

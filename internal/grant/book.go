@@ -20,6 +20,8 @@ type Book struct {
 	bySecret map[types.NamespacedName][]*Grant // in order of precedence
 	byUID    map[types.UID][]*Grant
 	byReach  map[string][]*Grant // by Grant.Namespace
+	// recovering is how many grants recover Pods.
+	recovering int
 }
 
 // Put puts g in force, in place of an earlier grant of the same name. The
@@ -38,9 +40,15 @@ func (b *Book) put(g *Grant) {
 		b.byUID, b.byReach = map[types.UID][]*Grant{}, map[string][]*Grant{}
 	}
 	b.byName[g.Name] = g
+	add(b.byUID, g.UID, g)
+	if g.Recovers() {
+		b.recovering++
+	}
+	if g.SecretName == "" {
+		return // of a withdrawn order, which wants nothing anywhere
+	}
 	add(b.bySecret, secretOf(g), g)
 	slices.SortFunc(b.bySecret[secretOf(g)], precedence)
-	add(b.byUID, g.UID, g)
 	add(b.byReach, g.Namespace, g)
 }
 
@@ -70,8 +78,11 @@ func (b *Book) remove(name string) {
 		return
 	}
 	delete(b.byName, name)
-	drop(b.bySecret, secretOf(g), g)
 	drop(b.byUID, g.UID, g)
+	if g.Recovers() {
+		b.recovering--
+	}
+	drop(b.bySecret, secretOf(g), g)
 	drop(b.byReach, g.Namespace, g)
 }
 
@@ -130,6 +141,13 @@ func (b *Book) All() []*Grant {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return slices.Collect(maps.Values(b.byName))
+}
+
+// Recovers tells whether any grant in force does.
+func (b *Book) Recovers() bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.recovering > 0
 }
 
 // Reaching returns every grant that may select a namespace, in no order.

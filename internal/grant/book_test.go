@@ -105,6 +105,61 @@ func TestBookTellsOfEachChange(t *testing.T) {
 	}
 }
 
+func TestBookKnowsWhetherAnyGrantRecovers(t *testing.T) {
+	recovering := func(name string) *Grant {
+		g := at(name, 1, "s")
+		g.Recovery = v1alpha1.RecoveryEvict
+		return g
+	}
+	suspended := recovering("a")
+	suspended.Suspended = true
+	var b Book
+	steps := []struct {
+		what string
+		do   func()
+		want bool
+	}{
+		{"nothing is in force", func() {}, false},
+		{"one that does not came", func() { b.Put(at("a", 1, "s")) }, false},
+		{"it recovers now", func() { b.Put(recovering("a")) }, true},
+		{"it came again", func() { b.Put(recovering("a")) }, true},
+		{"it is suspended", func() { b.Put(suspended) }, false},
+		{"it recovers again", func() { b.Put(recovering("a")) }, true},
+		{"another one does too", func() { b.Put(recovering("b")) }, true},
+		{"the first has gone", func() { b.Remove("a") }, true},
+		{"it goes once more", func() { b.Remove("a") }, true},
+		{"both have gone", func() { b.Remove("b") }, false},
+	}
+	for _, step := range steps {
+		if step.do(); b.Recovers() != step.want {
+			t.Fatalf("%s: recovers is %t", step.what, b.Recovers())
+		}
+	}
+}
+
+func TestBookOffersAGrantWithoutASecretNowhere(t *testing.T) {
+	var b Book
+	withdrawn := at("a", 1, "")
+	withdrawn.Namespace = "ns"
+	b.Put(at("a", 1, "s"))
+	b.Put(withdrawn)
+	if names(b.Reaching("ns")) != "" || names(b.ForSecret(called("s"))) != "" || names(b.ForSecret(called(""))) != "" {
+		t.Error("it is asked about the namespace")
+	}
+	if b.Get("a") != withdrawn || b.ByUID("uid-a") != withdrawn {
+		t.Error("it is not found by name and UID")
+	}
+	b.Put(at("a", 1, "s"))
+	if names(b.Reaching("ns")) != "a" || names(b.ForSecret(called("s"))) != "a" {
+		t.Error("what wants its Secret again is not offered just once")
+	}
+	b.Put(withdrawn)
+	b.Remove("a")
+	if b.Get("a") != nil || b.ByUID("uid-a") != nil {
+		t.Error("a removed grant is still there")
+	}
+}
+
 func TestAGrantRecoversPods(t *testing.T) {
 	cases := map[string]struct {
 		grant Grant

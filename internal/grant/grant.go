@@ -44,7 +44,9 @@ type Grant struct {
 	// Unsure: a rule can't be followed, so that what is not selected may be
 	// meant to be: nothing is removed.
 	Unsure bool
-	// SecretName, Labels and Annotations describe the Secret.
+	// SecretName, Labels and Annotations describe the Secret. Without a name the
+	// grant is not found where Secrets may be wanted, only by its own name and
+	// the UID.
 	SecretName string
 	// NameField is where people choose SecretName.
 	NameField   string
