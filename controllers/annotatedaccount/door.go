@@ -156,7 +156,7 @@ func (d *Door) orderOf(ctx context.Context, account *corev1.ServiceAccount, inde
 		Owner: &metav1.OwnerReference{
 			APIVersion: "v1", Kind: "ServiceAccount", Name: account.Name, UID: account.UID, Controller: ptr.To(true),
 		},
-		Place: asker(account), Invalid: one.Invalid,
+		Place: asker(account), Invalid: one.Invalid, InheritsEntries: true,
 		NameField: "annotation " + v1alpha1.AnnotationAccountSecretName, ExpiryAnnotation: v1alpha1.AnnotationExpiresAt,
 	}
 }

@@ -43,6 +43,9 @@ type Order struct {
 	// Inherits are annotations by which Secrets of an earlier system are known
 	// that are to be taken over; nil for none.
 	Inherits map[string]string
+	// InheritsEntries: an earlier system attached the Secret to the same
+	// ServiceAccounts, and its entries are to be taken over with the Secret.
+	InheritsEntries bool
 	// InPlace: the logins go into a Secret that is somebody else's.
 	InPlace bool
 	// NameField is where the Secret's name is chosen; "" for

@@ -31,26 +31,27 @@ func translate(order *Order, withPods bool) (*grant.Grant, []string) {
 		problems[i] = err.Error()
 	}
 	return &grant.Grant{
-		Name:           object.Name,
-		Asker:          order.Asker,
-		UID:            object.UID,
-		Owner:          order.Owner,
-		Namespace:      order.Namespace,
-		CreatedAt:      object.CreationTimestamp,
-		Generation:     object.Generation,
-		Suspended:      object.Spec.Suspend,
-		Selection:      selection,
-		Accounts:       accounts,
-		SecretName:     target.Secret.Name,
-		Labels:         plain(target.Secret.Labels),
-		Annotations:    plain(target.Secret.Annotations),
-		ConflictPolicy: target.ConflictPolicy,
-		DeletionPolicy: target.DeletionPolicy,
-		InPlace:        order.InPlace,
-		Inherits:       order.Inherits,
-		NameField:      cmp.Or(order.NameField, "spec.target.secret.name"),
-		Pods:           cmp.Or(target.Pods, v1alpha1.PodsInject),
-		Recovery:       cmp.Or(target.PodRecovery, v1alpha1.RecoveryEvict), // of objects that were stored without
+		Name:            object.Name,
+		Asker:           order.Asker,
+		UID:             object.UID,
+		Owner:           order.Owner,
+		Namespace:       order.Namespace,
+		CreatedAt:       object.CreationTimestamp,
+		Generation:      object.Generation,
+		Suspended:       object.Spec.Suspend,
+		Selection:       selection,
+		Accounts:        accounts,
+		SecretName:      target.Secret.Name,
+		Labels:          plain(target.Secret.Labels),
+		Annotations:     plain(target.Secret.Annotations),
+		ConflictPolicy:  target.ConflictPolicy,
+		DeletionPolicy:  target.DeletionPolicy,
+		InPlace:         order.InPlace,
+		Inherits:        order.Inherits,
+		InheritsEntries: order.InheritsEntries,
+		NameField:       cmp.Or(order.NameField, "spec.target.secret.name"),
+		Pods:            cmp.Or(target.Pods, v1alpha1.PodsInject),
+		Recovery:        cmp.Or(target.PodRecovery, v1alpha1.RecoveryEvict), // of objects that were stored without
 	}, problems
 }
 

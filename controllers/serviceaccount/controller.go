@@ -46,6 +46,8 @@ type Writer interface {
 // SecretReader reads the metadata of target Secrets from a cache.
 type SecretReader interface {
 	Get(ctx context.Context, key types.NamespacedName) (*metav1.PartialObjectMetadata, error)
+	// Stands tells whether a grant's Secret is in a namespace, kept for it.
+	Stands(ctx context.Context, g *grant.Grant, namespace string) bool
 }
 
 // Deps are what the controller needs. All are required.
@@ -57,7 +59,7 @@ type Deps struct {
 	// Board is for ServiceAccounts alone.
 	Board *grant.Board
 	Scope Scope
-	// Secrets tells which Secrets outlive what they were made for.
+	// Secrets tells which Secrets stand, and outlive what they were made for.
 	Secrets SecretReader
 	Writer  Writer
 	// NewAccounts makes a cache for ServiceAccounts as
@@ -98,6 +100,9 @@ const (
 	// revisit is when a ServiceAccount is looked at again that could not be
 	// written for a reason that no watch would tell the end of.
 	revisit = time.Minute
+	// takeOver is when one is whose entry may be inherited with its Secret, of
+	// which nothing tells that it was taken over.
+	takeOver = 10 * time.Second
 )
 
 // Reconcile looks at one ServiceAccount. An error means that it is worth
@@ -171,6 +176,7 @@ func (c *Controller) observe(ctx context.Context, account *corev1.ServiceAccount
 				Grant: g, Namespace: here, Account: here && selected,
 				// Whoever ends the error brings the grant here again.
 				Unsure: g.Unsure || err != nil,
+				Ours:   c.Secrets.Stands(ctx, g, key.Namespace),
 			})
 		}
 	}
@@ -256,7 +262,10 @@ func (c *Controller) report(key types.NamespacedName, outcomes map[string]grant.
 // next is when to look at a ServiceAccount again without a cause; 0 for never.
 func (c *Controller) next(o observation, failure grant.Outcome) time.Duration {
 	var next time.Duration
-	if failure.State == grant.Failing {
+	switch {
+	case slices.ContainsFunc(o.unrecorded(), func(c claim) bool { return !c.Ours }):
+		next = jittered(takeOver)
+	case failure.State == grant.Failing:
 		next = jittered(revisit)
 	}
 	now := c.Clock.Now()

@@ -41,6 +41,8 @@ type world struct {
 	race func()
 	// gone: the namespace is.
 	gone bool
+	// kept: the Secrets of all grants stand.
+	kept bool
 }
 
 func newWorld(t *testing.T, grants ...*grant.Grant) *world {
@@ -48,7 +50,7 @@ func newWorld(t *testing.T, grants ...*grant.Grant) *world {
 	w := &world{clock: clocktesting.NewFakePassiveClock(start), events: events.NewFakeRecorder(10), version: 100}
 	w.Controller = New(Deps{
 		Book: &grant.Book{}, Prime: func(context.Context) error { return nil },
-		Board: grant.NewBoard(func(string) {}), Scope: w, Secrets: noSecrets{}, Writer: writer{w},
+		Board: grant.NewBoard(func(string) {}), Scope: w, Secrets: secrets{w}, Writer: writer{w},
 		Recorder: w.events, Metrics: metrics.New(prometheus.NewRegistry()), Clock: w.clock, ResyncInterval: time.Hour,
 	})
 	for _, g := range grants {
@@ -134,9 +136,11 @@ func (w writer) Attach(_ context.Context, _ types.NamespacedName, version string
 	return w.account.ResourceVersion, nil
 }
 
-type noSecrets struct{}
+type secrets struct{ *world }
 
-func (noSecrets) Get(_ context.Context, key types.NamespacedName) (*metav1.PartialObjectMetadata, error) {
+func (s secrets) Stands(context.Context, *grant.Grant, string) bool { return s.kept }
+
+func (secrets) Get(_ context.Context, key types.NamespacedName) (*metav1.PartialObjectMetadata, error) {
 	return nil, apierrors.NewNotFound(corev1.Resource("secrets"), key.Name)
 }
 
@@ -157,6 +161,31 @@ func (w *world) expect(t *testing.T, want string, state grant.Summary) {
 	}
 	if got := w.Board.Summary("corp", ""); got.Selected != state.Selected || got.Ready != state.Ready || got.Failing != state.Failing {
 		t.Errorf("the board has %+v, want %+v", got, state)
+	}
+}
+
+// An earlier system attached the Secret: its entry is taken over with the Secret.
+func TestAnEntryIsInheritedWithItsSecret(t *testing.T) {
+	g := attaching(t)
+	g.InheritsEntries = true
+	w := newWorld(t, g)
+	w.put("foreign", "pull")
+	w.sync()
+	if again := w.reconcile(t); again < takeOver/2 || again > takeOver || w.writes > 0 {
+		t.Errorf("before the Secret is: looked at again after %s, %d writes", again, w.writes)
+	}
+	w.kept = true
+	for range 2 {
+		if again := w.reconcile(t); again != 0 || w.writes != 1 {
+			t.Errorf("afterwards: looked at again after %s, %d writes", again, w.writes)
+		}
+		w.sync()
+	}
+	w.expect(t, "foreign pull", grant.Summary{Selected: 1, Ready: 1})
+	w.Book.Remove(g.Name)
+	w.reconcile(t)
+	if got := namesOf(w.account.ImagePullSecrets); got != "foreign" {
+		t.Errorf("without the grant imagePullSecrets are %q", got)
 	}
 }
 

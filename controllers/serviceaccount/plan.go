@@ -36,6 +36,8 @@ type claim struct {
 	Namespace, Account bool
 	// Unsure: the grant may select more than it seems to.
 	Unsure bool
+	// Ours: the grant's Secret stands in the namespace, kept for its object.
+	Ours bool
 }
 
 // wants tells whether the grant's Secret is to be attached.
@@ -47,13 +49,13 @@ type plan struct {
 	Recorded []string // sorted
 	// Added and Removed are the names by which Secrets differs, sorted.
 	Added, Removed []string
-	// Change: it is not so already.
+	// Change: it, or what is recorded, is not so already.
 	Change bool
 }
 
 // decide makes the plan. Of each name:
 //
-//	wanted      stands          leave it, whosever it is
+//	wanted      stands          leave it, whosever it is; record it, if inherited
 //	            is missing      add it at the end and record it, unless held
 //	not wanted  not recorded    leave it: it is someone else's
 //	            recorded        take it away, and the record, unless kept
@@ -76,9 +78,23 @@ func decide(o observation) plan {
 			recorded[name] = true
 		}
 	}
+	for _, c := range o.unrecorded() {
+		if c.Ours {
+			recorded[c.Grant.SecretName] = true
+		}
+	}
 	p.Recorded = slices.Sorted(maps.Keys(recorded))
-	p.Change = len(p.Added)+len(p.Removed) > 0
+	p.Change = len(p.Added)+len(p.Removed) > 0 || !slices.Equal(p.Recorded, o.Recorded)
 	return p
+}
+
+// unrecorded are the claims whose name an earlier system may have put where it
+// stands. It is inherited once the Secret is: before, both may be a stranger's.
+func (o observation) unrecorded() []claim {
+	return slices.DeleteFunc(slices.Clone(o.Claims), func(c claim) bool {
+		name := c.Grant.SecretName
+		return !c.Grant.InheritsEntries || !c.wants() || !stands(o.Secrets, name) || slices.Contains(o.Recorded, name)
+	})
 }
 
 // wanted are the names that are to stand in the ServiceAccount, sorted.

@@ -44,6 +44,8 @@ func TestDecide(t *testing.T) {
 	notThisOne := func(c *claim) { c.Account = false }
 	suspended := func(c *claim) { c.Grant.Suspended = true }
 	unsure := func(c *claim) { c.Unsure = true }
+	inherits := func(c *claim) { c.Grant.InheritsEntries, c.Ours = true, true }
+	notYet := func(c *claim) { c.Ours = false }
 	retained := map[string]bool{"pull": true}
 	held := map[string]time.Time{"pull": time.Unix(1, 0)}
 
@@ -78,7 +80,12 @@ func TestDecide(t *testing.T) {
 		"the name of a retained Secret stays after its object":        {observation{Secrets: refs("pull"), Recorded: []string{"pull"}, Retained: retained}, "pull", "pull", false},
 		"and where its object does not select the namespace any more": {observation{Secrets: refs("pull"), Recorded: []string{"pull"}, Retained: retained, Claims: []claim{wants("pull", elsewhere)}}, "pull", "pull", false},
 		"but not where it does and leaves the ServiceAccount out":     {observation{Secrets: refs("pull"), Recorded: []string{"pull"}, Retained: retained, Claims: []claim{wants("pull", notThisOne)}}, "", "", true},
-		"nothing to do": {observation{Secrets: refs("a")}, "a", "", false},
+		"an inherited entry is recorded where it stands":              {observation{Secrets: refs("pull", "a"), Claims: []claim{wants("pull", inherits)}}, "pull a", "pull", true},
+		"but not before the Secret is taken over":                     {observation{Secrets: refs("pull", "a"), Claims: []claim{wants("pull", inherits, notYet)}}, "pull a", "", false},
+		"nor where it is not wanted":                                  {observation{Secrets: refs("pull"), Claims: []claim{wants("pull", inherits, notThisOne)}}, "pull", "", false},
+		"nor while its grant is suspended":                            {observation{Secrets: refs("pull"), Claims: []claim{wants("pull", inherits, suspended)}}, "pull", "", false},
+		"it is recorded once":                                         {observation{Secrets: refs("pull"), Recorded: []string{"pull"}, Claims: []claim{wants("pull", inherits)}}, "pull", "pull", false},
+		"nothing to do":                                               {observation{Secrets: refs("a")}, "a", "", false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

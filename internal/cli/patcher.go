@@ -198,7 +198,7 @@ func (o *patcherOptions) run(ctx context.Context) error {
 // order is what the options ask for, with the login as it is now.
 func (o *patcherOptions) order() *order.Order {
 	standing := newStanding("patcher", o.secretName, o.spec())
-	standing.Inherits = map[string]string{keyManagedBy: managedBy}
+	standing.Inherits, standing.InheritsEntries = map[string]string{keyManagedBy: managedBy}, true
 	document, place, err := []byte(o.document), "--dockerconfigjson", error(nil)
 	switch {
 	case o.documentPath != "":

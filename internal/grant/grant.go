@@ -1,7 +1,8 @@
 // Package grant holds the one thing that the engine understands: which
 // credentials are to stand in which Secret of which namespaces, attached to
-// which ServiceAccounts, on whose behalf. Every way of asking for Secrets is translated into grants; what
-// carries grants out does not know where they came from.
+// which ServiceAccounts, on whose behalf. Every way of asking for Secrets is
+// translated into grants; what carries grants out does not know where they came
+// from.
 package grant
 
 import (
@@ -55,6 +56,9 @@ type Grant struct {
 	// Inherits are annotations by which Secrets are known that are ours, though
 	// an earlier system wrote them; nil for none.
 	Inherits map[string]string
+	// InheritsEntries: an earlier system attached the Secret, too, so that an
+	// entry that stands in a ServiceAccount before ours goes with the Secret.
+	InheritsEntries bool
 	// InPlace: the Secret is somebody else's, who asks for logins to be kept in
 	// it. It is neither created nor removed, and what else stands in it stays.
 	InPlace bool

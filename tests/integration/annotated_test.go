@@ -99,6 +99,11 @@ func forRole(sources ...federation.Source) map[string]string {
 	}
 }
 
+// asksForNothing takes away what forRole gives.
+var asksForNothing = map[string]string{
+	v1alpha1.AnnotationAccountRegistry: "", v1alpha1.AnnotationAWSRoleARN: "", v1alpha1.AnnotationAccountAudience: "",
+}
+
 // expectListed waits until a ServiceAccount's imagePullSecrets are these, in any
 // order: it is that in which the logins came.
 func expectListed(t *testing.T, id federation.Identity, names ...string) {
@@ -230,7 +235,7 @@ func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Iden
 		expectPull(t, id.Namespace, "imagepullsecret-app", first.Registry)
 		annotateAccount(t, id, forRole(second))
 		expectSecret(t, id.Namespace, "imagepullsecret-app", second.Registry)
-		annotateAccount(t, id, map[string]string{v1alpha1.AnnotationAccountRegistry: "", v1alpha1.AnnotationAWSRoleARN: "", v1alpha1.AnnotationAccountAudience: ""})
+		annotateAccount(t, id, asksForNothing)
 		expectNoSecret(t, id.Namespace, "imagepullsecret-app")
 		expectListed(t, id)
 	})
@@ -253,11 +258,16 @@ func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Iden
 			},
 			Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte(`{"auths":{}}`)},
 		})
+		setListed(t, id.Namespace, id.Name, "foreign", "imagepullsecret-app")
 		source := federation.ECR(shared.cloud, id, number())
 		annotateAccount(t, id, forRole(source))
 		if after := expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry); after.UID != before.UID {
 			t.Error("the Secret was made anew")
 		}
+		expectRecorded(t, id.Namespace, id.Name, "imagepullsecret-app")
+		annotateAccount(t, id, asksForNothing)
+		expectNoSecret(t, id.Namespace, "imagepullsecret-app")
+		expectListed(t, id, "foreign")
 	})
 	t.Run("leave a stranger's Secret alone and say so", func(t *testing.T) {
 		id := accountFor(t, own, "app")

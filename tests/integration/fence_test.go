@@ -293,6 +293,14 @@ func anAccount(record string, names ...string) *corev1.ServiceAccount {
 	return made
 }
 
+// provisioned is anAccount that asks for Secrets by image-pull-secrets-provisioner's
+// annotation.
+func provisioned(record string, names ...string) *corev1.ServiceAccount {
+	made := anAccount(record, names...)
+	made.Annotations[v1alpha1.AnnotationAccountRegistry] = "111122223333.dkr.ecr.eu-central-1.amazonaws.com"
+	return made
+}
+
 // lists sets a record and a list.
 func lists(record string, names ...string) func(*corev1.ServiceAccount) {
 	return func(a *corev1.ServiceAccount) {
@@ -309,7 +317,7 @@ func lists(record string, names ...string) func(*corev1.ServiceAccount) {
 const (
 	onlyList     = "of a ServiceAccount it changes imagePullSecrets and the annotation images.banzaicloud.io/attached only"
 	onlyRecorded = "in imagePullSecrets of a ServiceAccount it adds and removes names that the annotation images.banzaicloud.io/attached records only"
-	onlyAdded    = "it records only names that it adds to imagePullSecrets with the same write"
+	onlyAdded    = "it records only names that it adds to imagePullSecrets with the same write, unless annotations imagepullsecrets.preferred.jp/* ask for Secrets"
 	unrecorded   = "it adds no name to imagePullSecrets that it does not record"
 )
 
@@ -329,6 +337,10 @@ var fencedAccountChanges = map[string]struct {
 	"a recorded name back":               {anAccount("pull", "mine"), lists("pull", "mine", "pull"), ""},
 	"the record of what is gone":         {anAccount("pull", "mine"), lists("", "mine"), ""},
 
+	"an inherited name on record": {provisioned("", "mine"), lists("mine", "mine"), ""},
+	"it away":                     {provisioned("mine", "mine", "yours"), lists("", "yours"), ""},
+
+	"an inherited name on record and away":      {provisioned("", "mine"), lists("mine"), onlyAdded},
 	"a name without a record":                   {anAccount("", "mine"), lists("", "mine", "pull"), onlyRecorded},
 	"another's name away":                       {anAccount("pull", "mine", "pull"), lists("pull", "pull"), onlyRecorded},
 	"another's names in another order":          {anAccount("pull", "mine", "yours", "pull"), lists("pull", "yours", "mine", "pull"), onlyRecorded},

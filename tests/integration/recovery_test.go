@@ -70,18 +70,7 @@ func recovery(policy v1alpha1.PodRecovery) func(*v1alpha1.ImagePullSecret) {
 // object asks for.
 func (m *team) carry(t *testing.T, names ...string) {
 	t.Helper()
-	account := &corev1.ServiceAccount{}
-	if err := shared.api.Get(t.Context(), client.ObjectKey{Namespace: m.namespace, Name: "default"}, account); err != nil {
-		t.Fatal(err)
-	}
-	before := account.DeepCopy()
-	account.ImagePullSecrets = nil
-	for _, name := range names {
-		account.ImagePullSecrets = append(account.ImagePullSecrets, corev1.LocalObjectReference{Name: name})
-	}
-	if err := shared.api.Patch(t.Context(), account, client.MergeFrom(before)); err != nil {
-		t.Fatal(err)
-	}
+	setListed(t, m.namespace, "default", names...)
 }
 
 // spec is that of a Pod with one container, whose image is in the registry.

@@ -44,6 +44,35 @@ func attachedTo(account *corev1.ServiceAccount) []string {
 	return names
 }
 
+// setListed makes names a ServiceAccount's imagePullSecrets, as a person does.
+func setListed(t *testing.T, namespace, name string, names ...string) {
+	t.Helper()
+	account, err := accountAt(t.Context(), client.ObjectKey{Namespace: namespace, Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := account.DeepCopy()
+	account.ImagePullSecrets = nil
+	for _, name := range names {
+		account.ImagePullSecrets = append(account.ImagePullSecrets, corev1.LocalObjectReference{Name: name})
+	}
+	if err := shared.api.Patch(t.Context(), account, client.MergeFrom(before)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expectRecorded waits until names are the operator's in a ServiceAccount.
+func expectRecorded(t *testing.T, namespace, name, names string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%s/%s has %s on record", namespace, name, names), func() error {
+		account, err := accountAt(t.Context(), client.ObjectKey{Namespace: namespace, Name: name})
+		if err == nil && account.Annotations[v1alpha1.AnnotationAttached] != names {
+			err = fmt.Errorf("it has %q", account.Annotations[v1alpha1.AnnotationAttached])
+		}
+		return err
+	})
+}
+
 // expectAttached waits until a ServiceAccount has just these imagePullSecrets,
 // and of them as many recorded as the operator's as recorded says.
 func expectAttached(t *testing.T, key client.ObjectKey, recorded string, want ...string) *corev1.ServiceAccount {

@@ -20,11 +20,20 @@ import (
 	"github.com/imagepullsecrets/operator/tests/operator"
 )
 
-// runSubcommand runs a subcommand for one test.
+// withRights makes the ServiceAccount that a subcommand keeps from the system
+// that it replaces, so that the operator's fence is not about it, with rules.
+func withRights(t *testing.T, subcommand string, rules ...rbacv1.PolicyRule) {
+	t.Helper()
+	create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: operator.Namespace, Name: subcommand}})
+	grantRulesTo(t, shared.api, subcommand, subcommand, rules...)
+}
+
+// runSubcommand runs a subcommand, whose ServiceAccount withRights made, for one
+// test.
 func runSubcommand(t *testing.T, c *cluster.Cluster, subcommand string, env []string, args ...string) *operator.Process {
 	t.Helper()
 	process, err := operator.Start(context.Background(), operator.Options{
-		Binary: shared.binary, Kubeconfig: kubeconfigOf(t, c), Subcommand: subcommand, Args: args,
+		Binary: shared.binary, Kubeconfig: kubeconfigOf(t, c, subcommand), Subcommand: subcommand, Args: args,
 		Env: append(append(shared.cloud.Env(), "GOCOVERDIR="+t.TempDir()), env...),
 	})
 	if err != nil {
@@ -34,23 +43,27 @@ func runSubcommand(t *testing.T, c *cluster.Cluster, subcommand string, env []st
 	return process
 }
 
-func kubeconfigOf(t *testing.T, c *cluster.Cluster) string {
+func kubeconfigOf(t *testing.T, c *cluster.Cluster, subcommand string) string {
 	t.Helper()
-	kubeconfig, err := c.ServiceAccountKubeconfig(t.Context(), operator.Namespace, operator.ServiceAccount)
+	account := subcommand
+	if subcommand == "manager" {
+		account = operator.ServiceAccount
+	}
+	kubeconfig, err := c.ServiceAccountKubeconfig(t.Context(), operator.Namespace, account)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return kubeconfig
 }
 
-// runToEnd runs the operator until it ends by itself, and returns whether it
+// runToEnd runs a subcommand until it ends by itself, and returns whether it
 // ended well and what it put out.
-func runToEnd(t *testing.T, c *cluster.Cluster, args ...string) (well bool, output string) {
+func runToEnd(t *testing.T, c *cluster.Cluster, subcommand string, args ...string) (well bool, output string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	command := exec.CommandContext(ctx, shared.binary, append(args, "--metrics-bind-address=0", "--health-probe-bind-address=0")...)
-	command.Env = append(shared.cloud.Env(), "KUBECONFIG="+kubeconfigOf(t, c), "GOCOVERDIR="+t.TempDir())
+	command := exec.CommandContext(ctx, shared.binary, append(append([]string{subcommand}, args...), "--metrics-bind-address=0", "--health-probe-bind-address=0")...)
+	command.Env = append(shared.cloud.Env(), "KUBECONFIG="+kubeconfigOf(t, c, subcommand), "GOCOVERDIR="+t.TempDir())
 	text, err := command.CombinedOutput()
 	if ctx.Err() != nil {
 		t.Fatalf("it did not end:\n%s", text)
@@ -93,7 +106,7 @@ func TestThePatcherWithItsRightsOnly(t *testing.T) {
 	for i := range leases {
 		leases[i] = fmt.Sprintf("imagepullsecret-operator-leases-%d", i)
 	}
-	grantRules(t, shared.api, "patcher", keeping(patched),
+	withRights(t, "patcher", keeping(patched),
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"list", "watch"}},
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"get", "list", "watch", "patch"}},
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: leases, Verbs: []string{"get", "create", "patch"}},
@@ -108,6 +121,7 @@ func TestThePatcherWithItsRightsOnly(t *testing.T) {
 	for _, name := range []string{earlier, foreign, opaque, excluded} {
 		create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "builder"}})
 	}
+	setListed(t, foreign, "builder", patched) // by the earlier patcher
 	file := loginFile(t, filepath.Join(t.TempDir(), "config.json"), "first.example.com")
 
 	t.Run("managedonly changes what it made and leaves strangers alone", func(t *testing.T) {
@@ -132,6 +146,7 @@ func TestThePatcherWithItsRightsOnly(t *testing.T) {
 		}
 		expectSecret(t, opaque, patched, "second.example.com")
 		expectAccount(t, foreign, "builder", patched)
+		expectRecorded(t, foreign, "builder", patched)
 		loginFile(t, file, "third.example.com", "fourth.example.com")
 		rotated := expectSecret(t, earlier, patched, "third.example.com", "fourth.example.com")
 		expectSecret(t, namespace(t), patched, "third.example.com", "fourth.example.com")
@@ -192,12 +207,13 @@ func expectAccount(t *testing.T, namespace, name string, secrets ...string) {
 func TestTheRefresherWithItsRightsOnly(t *testing.T) {
 	own := ownCluster(t, withoutRights)
 	home, where := namespace(t), namespace(t)
+	withRights(t, "refresher")
 	rights := func(namespace, name string, rule rbacv1.PolicyRule) {
 		meta := metav1.ObjectMeta{Namespace: namespace, Name: name}
 		create(t, &rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{rule}})
 		create(t, &rbacv1.RoleBinding{
 			ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
-			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: operator.Namespace, Name: operator.ServiceAccount}},
+			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: operator.Namespace, Name: "refresher"}},
 		})
 	}
 	rights(where, "target", keeping("pull.secret"))

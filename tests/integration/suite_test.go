@@ -321,11 +321,17 @@ func expectEvent(t *testing.T, name, reason string) eventsv1.Event {
 // grantRules gives the operator's ServiceAccount of a cluster more rights.
 func grantRules(t *testing.T, api client.Client, name string, rules ...rbacv1.PolicyRule) {
 	t.Helper()
+	grantRulesTo(t, api, operator.ServiceAccount, name, rules...)
+}
+
+// grantRulesTo is grantRules for a ServiceAccount of the operator's namespace.
+func grantRulesTo(t *testing.T, api client.Client, account, name string, rules ...rbacv1.PolicyRule) {
+	t.Helper()
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules}
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: operator.Namespace, Name: operator.ServiceAccount}},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: operator.Namespace, Name: account}},
 	}
 	for _, object := range []client.Object{role, binding} {
 		if err := api.Create(t.Context(), object); err != nil {
