@@ -33,9 +33,14 @@ GENERATED := api/v1alpha1/zz_generated.deepcopy.go api/v1alpha1/applyconfigurati
 TEST_MODULES := tests tests/kubelet tests/witness
 
 # Tests that have a cluster of their own and therefore can't run beside others
-# of their package. They wait most of the time, so `make test` gives them a
-# process of their own; what is not named here runs with the rest.
-ALONE := ^Test(AMissingRightIsNamed|AttachingWithAnOperatorOfItsOwn|SourcesOfEveryCloud.*|PodsThatWereThereBeforeCount|BadTransportInAClusterOfItsOwn|ManyLoginsThatEndIn.*|BadAWSAndGoogleForAnOperator.*|AnOutage.*|LeasesThatMayNotBeRead.*|ARestart.*|NamedMode.*|ASourceThatGoesWhile.*|Injection.*|AnnotatedObjects.*|ThePatcher.*|TheRefresher.*|TheManagerOnce.*|RecoveryWithoutItsRights.*|Fence.*)$$
+# of their package: `make test` gives them two processes of their own, for those
+# that mostly wait and for those that mostly work. What is not named here runs
+# with the rest.
+WAITING := AMissingRightIsNamed|AnOutage.*|AttachingWithAnOperatorOfItsOwn|BadTransportInAClusterOfItsOwn|LeasesThatMayNotBeRead.*|\
+ManyLoginsThatEndIn.*|PodsThatWereThereBeforeCount|RecoveryWithoutItsRights.*
+WORKING := ARestart.*|ASourceThatGoesWhile.*|AnnotatedObjects.*|BadAWSAndGoogleForAnOperator.*|Fence.*|Injection.*|NamedMode.*|\
+SourcesOfEveryCloud.*|TheManagerOnce.*|ThePatcher.*|TheRefresher.*
+alone = ^Test($(subst | ,|,$(1)))$$
 
 # Every module of the repository.
 MODULES := $(sort $(dir $(shell git ls-files --cached --others --exclude-standard -- go.mod '*/go.mod')))
@@ -92,9 +97,11 @@ lint: bin/golangci-lint bin/helm bin/helm3 ## Lint the Go code and the chart.
 test: prepare ## Run every test that needs no root, in every module. ARGS="-run TestX -v"
 	@status=0; \
 	go test $(ARGS) ./... || status=1; \
-	(cd tests && go test -timeout 30m -run '$(ALONE)' $(ARGS) ./integration) & alone=$$!; \
-	(cd tests && go test -timeout 30m -skip '$(ALONE)' $(ARGS) ./...) || status=1; \
-	wait $$alone || status=1; \
+	(cd tests && go test -timeout 30m -run '$(call alone,$(WAITING))' $(ARGS) ./integration) & waiting=$$!; \
+	(cd tests && go test -timeout 30m -run '$(call alone,$(WORKING))' $(ARGS) ./integration) & working=$$!; \
+	(cd tests && go test -timeout 30m -skip '$(call alone,$(WAITING)|$(WORKING))' $(ARGS) ./...) || status=1; \
+	wait $$waiting || status=1; \
+	wait $$working || status=1; \
 	for module in $(filter-out tests,$(TEST_MODULES)); do \
 		(cd $$module && go test -timeout 30m $(ARGS) ./...) || status=1; \
 	done; \

@@ -153,7 +153,7 @@ func newScheme() (*runtime.Scheme, error) {
 // Deadlines of waiting: generous, for a busy machine. Nothing is asserted on
 // how long things take.
 const (
-	patience = 30 * time.Second
+	patience = time.Minute
 	pollTime = 20 * time.Millisecond
 )
 
