@@ -193,12 +193,7 @@ func (w *world) quiet(ctx context.Context) error {
 			if now, err = w.serverRequests(ctx); err != nil {
 				return err
 			}
-			written := counts{}
-			for key, value := range now.since(before) {
-				if writes(key) && !of("leases", "events")(key) {
-					written[key] = value
-				}
-			}
+			written := now.since(before).filter(func(key string) bool { return writes(key) && !of("leases", "events")(key) })
 			if len(written) > 0 {
 				silent = -1
 			}

@@ -15,7 +15,6 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/internal/dockerconfig"
@@ -47,19 +46,7 @@ func watchLogins(ctx context.Context, config *rest.Config) (*loginHistory, error
 	factory := informers.NewSharedInformerFactoryWithOptions(api, 0, informers.WithTweakListOptions(func(options *metav1.ListOptions) {
 		options.LabelSelector = v1alpha1.LabelOwnerUID
 	}))
-	secrets := factory.Core().V1().Secrets().Informer()
-	registration, err := secrets.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    h.stands,
-		UpdateFunc: func(_, updated any) { h.stands(updated) },
-	})
-	if err != nil {
-		return nil, err
-	}
-	factory.StartWithContext(ctx)
-	if !cache.WaitForCacheSync(ctx.Done(), registration.HasSynced) {
-		return nil, fmt.Errorf("watching Secrets: %w", context.Cause(ctx))
-	}
-	return h, nil
+	return h, follow(ctx, factory.Core().V1().Secrets().Informer(), "Secrets", h.stands, nil)
 }
 
 func (h *loginHistory) stands(object any) {

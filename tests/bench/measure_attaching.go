@@ -122,7 +122,7 @@ func (w *world) plainAttach(ctx context.Context, made *accountObserver) (time.Du
 			if err := w.plain.each(ctx, w.accounts(), nil, func(i int) error { return w.patchAccount(ctx, w.account(i), versions, secrets) }); err != nil {
 				return err
 			}
-			end, err := made.await(ctx, want)
+			end, err := made.await(ctx, made.all(want))
 			if want > 0 {
 				took = end.Sub(begin)
 			}
@@ -173,7 +173,7 @@ func (w *world) operatorAttach(ctx context.Context, attached *accountObserver, b
 		if beside != nil {
 			besides = beside()
 		}
-		end, err := attached.await(ctx, w.accounts())
+		end, err := attached.await(ctx, attached.all(w.accounts()))
 		took = end.Sub(begin)
 		return errors.Join(besides, err)
 	})
@@ -201,7 +201,7 @@ func (w *world) detach(ctx context.Context, attached *accountObserver) error {
 		if err := w.objects.Delete(ctx, object); err != nil {
 			return err
 		}
-		_, err := attached.await(ctx, 0)
+		_, err := attached.await(ctx, attached.all(0))
 		return err
 	})
 	return errors.Join(err, w.quiet(ctx))
@@ -287,14 +287,7 @@ func (w *world) idleAttached(ctx context.Context, attached *accountObserver) err
 	if err != nil {
 		return err
 	}
-	err = w.progress.during("watching the operator idle", nil, func() error {
-		select {
-		case <-time.After(w.settings.idle):
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
+	err = w.progress.wait(ctx, "watching the operator idle", w.settings.idle)
 	if err != nil {
 		return err
 	}

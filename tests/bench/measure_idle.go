@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // measureIdle takes figure d: what the operator asks of the API server while
@@ -23,16 +22,8 @@ func (b *bench) measureIdle(ctx context.Context, w *world) (err error) {
 	if err != nil {
 		return err
 	}
-	cpu, end := w.operatorCPU(ctx), time.Now().Add(b.settings.idle)
-	left := func() string { return time.Until(end).Round(time.Second).String() + " left" }
-	err = b.progress.during("watching the operator idle", left, func() error {
-		select {
-		case <-time.After(time.Until(end)):
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
+	cpu := w.operatorCPU(ctx)
+	err = b.progress.wait(ctx, "watching the operator idle", b.settings.idle)
 	if err != nil {
 		return err
 	}

@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,23 +15,13 @@ import (
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 )
 
-// patience bounds every wait for Secrets.
-const patience = 5 * time.Minute
-
 // observer follows all Secrets of one name by a watch on their metadata. It
 // tells which content each holds by the annotation with its hash.
 type observer struct {
-	mu     sync.Mutex
+	view
 	held   map[string]string // namespace → hash
 	counts map[string]int    // hash → namespaces
 	latest string            // the hash that was seen last
-	waiter *waiter
-}
-
-// waiter is who waits for a state of an observer.
-type waiter struct {
-	reached func() bool // called with the lock held, after each event
-	at      chan time.Time
 }
 
 // newObserver returns an observer that has seen what is there.
@@ -48,19 +35,8 @@ func newObserver(ctx context.Context, config *rest.Config, name string) (*observ
 		metav1.NamespaceAll, 0, cache.Indexers{}, func(options *metav1.ListOptions) {
 			options.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
 		}).Informer()
-	registration, err := secrets.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    o.stands,
-		UpdateFunc: func(_, updated any) { o.stands(updated) },
-		DeleteFunc: o.gone,
-	})
-	if err != nil {
-		return nil, err
-	}
-	go secrets.RunWithContext(ctx)
-	if !cache.WaitForCacheSync(ctx.Done(), registration.HasSynced) {
-		return nil, fmt.Errorf("watching Secrets: %w", context.Cause(ctx))
-	}
-	return o, nil
+	o.state = o.describe
+	return o, follow(ctx, secrets, "Secrets", o.stands, o.gone)
 }
 
 func (o *observer) stands(object any) {
@@ -92,17 +68,6 @@ func (o *observer) gone(object any) {
 	})
 }
 
-// change does something to the state and tells the waiter if it is reached.
-func (o *observer) change(do func()) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	do()
-	if o.waiter != nil && o.waiter.reached() {
-		o.waiter.at <- time.Now()
-		o.waiter = nil
-	}
-}
-
 // all is the state in which n Secrets stand.
 func (o *observer) all(n int) func() bool {
 	return func() bool { return len(o.held) == n }
@@ -112,26 +77,6 @@ func (o *observer) all(n int) func() bool {
 // not that of the given hash.
 func (o *observer) rotated(n int, from string) func() bool {
 	return func() bool { return o.latest != from && o.counts[o.latest] >= n }
-}
-
-// await waits for a state and returns when it was reached.
-func (o *observer) await(ctx context.Context, reached func() bool) (time.Time, error) {
-	at := make(chan time.Time, 1)
-	o.mu.Lock()
-	if reached() {
-		o.mu.Unlock()
-		return time.Now(), nil
-	}
-	o.waiter = &waiter{reached: reached, at: at}
-	o.mu.Unlock()
-	select {
-	case at := <-at:
-		return at, nil
-	case <-ctx.Done():
-		return time.Time{}, ctx.Err()
-	case <-time.After(patience):
-		return time.Time{}, errors.New("waited in vain for Secrets: " + o.describe())
-	}
 }
 
 func (o *observer) total() int {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"sync"
@@ -51,4 +52,18 @@ func (p *progress) during(what string, state func() string, work func() error) e
 	close(done)
 	reporter.Wait()
 	return err
+}
+
+// wait lets a time pass, and tells how much of it is left.
+func (p *progress) wait(ctx context.Context, what string, long time.Duration) error {
+	end := time.Now().Add(long)
+	left := func() string { return time.Until(end).Round(time.Second).String() + " left" }
+	return p.during(what, left, func() error {
+		select {
+		case <-time.After(time.Until(end)):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
 }
