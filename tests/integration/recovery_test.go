@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -20,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/tests/failingpull"
 )
 
 // team is a namespace that a Secret named pull stands in, or will, with a login
@@ -112,90 +112,20 @@ func awaitPod(t *testing.T, namespace string, labels map[string]string, other ty
 	return &found
 }
 
-// failPull does what the kubelet does when a container's image can't be pulled:
-// it tells in Events, and then in the Pod's status. From Kubernetes 1.37,
-// pkg/kubelet/images/image_manager.go:
-//
-//	m.logIt(logger, objRef, v1.EventTypeWarning, events.FailedToPullImage, logPrefix, fmt.Sprintf("Failed to pull image %q: %v", image, imagePullResult.err))
-//
-// pkg/kubelet/kuberuntime/kuberuntime_container.go:
-//
-//	m.recordContainerEvent(ctx, pod, container, "", v1.EventTypeWarning, events.FailedToCreateContainer, "Error: %v", s.Message())
-//
-// pkg/kubelet/events/event.go, which are core/v1 Events:
-//
-//	FailedToCreateContainer = "Failed"
-//	FailedToPullImage       = "Failed"
+// failPull does what the kubelet does when a container's image can't be pulled.
 func failPull(t *testing.T, pod *corev1.Pod, container string) {
 	t.Helper()
-	image := ""
-	field := "spec.containers{" + container + "}"
-	for _, c := range pod.Spec.Containers {
-		if c.Name == container {
-			image = c.Image
-		}
-	}
-	for _, c := range pod.Spec.InitContainers {
-		if c.Name == container {
-			image, field = c.Image, "spec.initContainers{"+container+"}"
-		}
-	}
-	tellFailure(t, pod, field, fmt.Sprintf("Failed to pull image %q: failed to authorize: 401 Unauthorized", image))
-	tellFailure(t, pod, field, "Error: ErrImagePull")
-	before := pod.DeepCopy()
-	setPullStatus(pod, container, image)
-	if err := shared.api.Status().Patch(t.Context(), pod, client.MergeFrom(before)); err != nil {
+	if err := failingpull.Tell(t.Context(), shared.api, pod, container); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// setPullStatus makes a Pod's status that of a Pod one of whose containers waits
-// for its image: the Pod is Pending, unless another container runs.
-func setPullStatus(pod *corev1.Pod, container, image string) {
-	reason := corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: fmt.Sprintf("Back-off pulling image %q: ErrImagePull: 401 Unauthorized", image)}
-	pod.Status.Phase = corev1.PodPending
-	pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses = nil, nil
-	initialising := false
-	for _, c := range pod.Spec.InitContainers {
-		initialising = initialising || c.Name == container
-		pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, corev1.ContainerStatus{
-			Name: c.Name, Image: c.Image, State: corev1.ContainerState{Waiting: reason.DeepCopy()},
-		})
-	}
-	for _, c := range pod.Spec.Containers {
-		status := corev1.ContainerStatus{Name: c.Name, Image: c.Image}
-		switch {
-		case initialising:
-			status.State.Waiting = &corev1.ContainerStateWaiting{Reason: "PodInitializing"}
-		case c.Name == container:
-			status.State.Waiting = reason.DeepCopy()
-		default:
-			status.State.Running, status.Ready = &corev1.ContainerStateRunning{StartedAt: metav1.Now()}, true
-			pod.Status.Phase = corev1.PodRunning
-		}
-		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, status)
-	}
-}
-
-// tellFailure writes an Event as a kubelet's recorder does.
-func tellFailure(t *testing.T, pod *corev1.Pod, field, message string) {
-	t.Helper()
-	create(t, &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: fmt.Sprintf("%s.%x", pod.Name, time.Now().UnixNano())},
-		InvolvedObject: corev1.ObjectReference{
-			Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, APIVersion: "v1",
-			ResourceVersion: pod.ResourceVersion, FieldPath: field,
-		},
-		Type: corev1.EventTypeWarning, Reason: "Failed", Message: message,
-		Source:         corev1.EventSource{Component: "kubelet", Host: pod.Spec.NodeName},
-		FirstTimestamp: metav1.Now(), LastTimestamp: metav1.Now(), Count: 1,
-	})
 }
 
 // backOff is what the kubelet tells again and again of a Pod that it has told of.
 func backOff(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
-	tellFailure(t, pod, "spec.containers{app}", "Error: ImagePullBackOff")
+	if err := failingpull.TellAgain(t.Context(), shared.api, pod, "app"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // expectEvicted waits until a Pod was evicted, of which the kubelet tells from
