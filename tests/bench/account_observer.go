@@ -47,6 +47,11 @@ func (o *accountObserver) all(n int) func() bool {
 	return func() bool { return len(o.having) == n }
 }
 
+// has is the state in which a ServiceAccount has the name.
+func (o *accountObserver) has(namespace, account string) func() bool {
+	return func() bool { return o.having[types.NamespacedName{Namespace: namespace, Name: account}] }
+}
+
 // describe says for a person how things stand.
 func (o *accountObserver) describe() string {
 	o.mu.Lock()

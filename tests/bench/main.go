@@ -4,7 +4,7 @@
 // cost, and how much memory it takes. Absolute times depend on the machine;
 // the ratios are what counts. It also measures what it takes to keep many
 // short-lived logins from ever expiring, and to attach Secrets to many
-// ServiceAccounts.
+// ServiceAccounts; how soon a Pod may pull.
 //
 // It exits with 0 if it measured everything. A target that is missed does not
 // fail it; a broken promise does, such as a Secret written twice.
@@ -36,7 +36,7 @@ type settings struct {
 }
 
 // figures are the names that -only takes.
-const figures = "abcdefgh"
+const figures = "abcdefghi"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -75,9 +75,9 @@ func parse(arguments []string) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	s := settings{only: map[string]bool{}}
 	namespaces := flags.String("namespaces", "1000", "numbers of namespaces to measure with, as in 1000,5000")
-	only := flags.String("only", "a,b,c,d,e,f,g,h", "what to measure: a first fan-out, b new namespaces, c rotation, d idling, e memory, f exchanges and restart, g many credentials, h ServiceAccounts")
+	only := flags.String("only", "a,b,c,d,e,f,g,h,i", "what to measure: a first fan-out, b new namespaces, c rotation, d idling, e memory, f exchanges and restart, g many credentials, h ServiceAccounts, i Pods until they may pull")
 	flags.IntVar(&s.rounds, "rounds", 3, "rounds of each comparison; the median counts")
-	flags.IntVar(&s.samples, "samples", 200, "new namespaces of each kind whose latency is measured")
+	flags.IntVar(&s.samples, "samples", 200, "new namespaces, and Pods, of each kind whose latency is measured")
 	flags.DurationVar(&s.idle, "idle", 2*time.Minute, "how long to watch the operator idle")
 	flags.DurationVar(&s.life, "life", 2*time.Minute, "how long the logins of figure g live, and how long their renewals are counted")
 	flags.StringVar(&s.binary, "binary", "", "measure this operator, such as one built to be profiled, instead of building one")
@@ -120,20 +120,21 @@ func measure(ctx context.Context, s settings, results *table) error {
 			return fmt.Errorf("with %d namespaces: %w", n, err)
 		}
 	}
-	if s.only["e"] {
-		if err := b.measureMemory(ctx); err != nil {
-			return err
+	for _, figure := range []struct {
+		name string
+		take func(context.Context) error
+	}{{"e", b.measureMemory}, {"g", b.measureCredentials}} {
+		if !s.only[figure.name] {
+			continue
 		}
-	}
-	if s.only["g"] {
-		if err := b.measureCredentials(ctx); err != nil {
-			return fmt.Errorf("figure g: %w", err)
+		if err := figure.take(ctx); err != nil {
+			return fmt.Errorf("figure %s: %w", figure.name, err)
 		}
 	}
 	return nil
 }
 
-// measureSpeed takes the figures a, b, c, d, f and h.
+// measureSpeed takes the figures a, b, c, d, f, h and i.
 func (b *bench) measureSpeed(ctx context.Context, n int) (err error) {
 	steps := []struct {
 		name string
@@ -141,7 +142,7 @@ func (b *bench) measureSpeed(ctx context.Context, n int) (err error) {
 	}{
 		{"a", b.measureFanOut}, {"c", b.measureRotation}, {"b", b.measureLatency},
 		{"d", b.measureIdle}, {"f", b.measureExchanges},
-		{"h", b.measureAttaching},
+		{"h", b.measureAttaching}, {"i", b.measurePulling},
 	}
 	var w *world
 	for _, step := range steps {

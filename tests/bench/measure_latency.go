@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,12 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/metadata"
 )
-
-// sampleLabel is on the namespaces that samples are made with.
-const sampleLabel = "bench.example.com/sample"
-
-// pause between samples lets the controller manager finish with a namespace.
-const pause = 25 * time.Millisecond
 
 // measureLatency takes figure b: from the creation of a namespace until its
 // Secret is seen by a watch, while nothing else happens and while all other
@@ -37,7 +29,7 @@ func (b *bench) measureLatency(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	if err := s.clean(ctx); err != nil {
+	if err := w.cleanSamples(ctx); err != nil {
 		return err
 	}
 	told, err := w.targetWrites(ctx)
@@ -56,14 +48,13 @@ func (b *bench) measureLatency(ctx context.Context, w *world) error {
 	}
 	rate := float64(after.since(told).sum(everything)) / time.Since(begin).Seconds()
 	w.results.latencies(w.n, idle, busy, rate)
-	return s.clean(ctx)
+	return w.cleanSamples(ctx)
 }
 
 // sampler makes namespaces and waits for their Secrets.
 type sampler struct {
 	*world
 	metadata metadata.Interface
-	made     int
 }
 
 func newSampler(w *world) (*sampler, error) {
@@ -80,24 +71,14 @@ type samples struct {
 // take takes samples, one of the plain client and one of the operator in turn.
 func (s *sampler) take(ctx context.Context, when string) (samples, error) {
 	var taken samples
-	var done atomic.Int64
-	count := s.settings.samples
-	state := func() string { return fmt.Sprintf("%d of %d", done.Load(), count) }
-	err := s.progress.during("new namespaces, "+when, state, func() error {
-		for ; int(done.Load()) < count; done.Add(1) {
-			answered, seen, err := s.sample(ctx, true)
-			if err != nil {
-				return err
-			}
+	err := s.inTurn("new namespaces, "+when, func(plain bool) error {
+		answered, seen, err := s.sample(ctx, plain)
+		if plain {
 			taken.answered, taken.plain = append(taken.answered, answered), append(taken.plain, seen)
-			time.Sleep(pause)
-			if _, seen, err = s.sample(ctx, false); err != nil {
-				return err
-			}
+		} else {
 			taken.operator = append(taken.operator, seen)
-			time.Sleep(pause)
 		}
-		return nil
+		return err
 	})
 	s.progress.printf("new namespaces, %s: plain client p50 %s p99 %s, operator p50 %s p99 %s", when,
 		short(quantile(taken.plain, .5)), short(quantile(taken.plain, .99)), short(quantile(taken.operator, .5)), short(quantile(taken.operator, .99)))
@@ -108,12 +89,7 @@ func (s *sampler) take(ctx context.Context, when string) (samples, error) {
 // writes or else the operator. answered is when the last request had its
 // answer, seen is when a watch told of the Secret.
 func (s *sampler) sample(ctx context.Context, plain bool) (answered, seen time.Duration, err error) {
-	s.made++
-	name := fmt.Sprintf("sample-%05d", s.made)
-	labels := map[string]string{sampleLabel: "yes", targetLabel: "yes"}
-	if plain {
-		labels[targetLabel] = "not"
-	}
+	name, labels := s.nextSample(plain)
 	// A watch on the one namespace, which may precede it, costs least.
 	secrets, err := s.metadata.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(name).
 		Watch(ctx, metav1.ListOptions{ResourceVersion: "0"})
@@ -154,25 +130,6 @@ func stampFirst(events watch.Interface, added chan<- time.Time) {
 	}
 }
 
-// clean deletes the namespaces of all samples and waits until they are gone.
-func (s *sampler) clean(ctx context.Context) error {
-	namespaces := s.admin.CoreV1().Namespaces()
-	list, err := namespaces.List(ctx, metav1.ListOptions{LabelSelector: sampleLabel})
-	if err != nil {
-		return err
-	}
-	err = s.world.plain.filling(ctx, "deleting the samples", len(list.Items), func(i int) error {
-		return namespaces.Delete(ctx, list.Items[i].Name, metav1.DeleteOptions{})
-	})
-	if err != nil {
-		return err
-	}
-	if _, err = s.kept.await(ctx, s.kept.all(s.n)); err != nil {
-		return err
-	}
-	return s.quiet(ctx)
-}
-
 // rotateAlways keeps the operator rotating all of its Secrets until stop is
 // called: the source changes again before the last change is everywhere.
 func (w *world) rotateAlways(ctx context.Context) (stop func() error) {
@@ -197,13 +154,4 @@ func (w *world) rotateAlways(ctx context.Context) (stop func() error) {
 		rotating.Wait()
 		return failure
 	}
-}
-
-// quantile returns the smallest value that a part q of all does not exceed.
-func quantile(values []time.Duration, q float64) time.Duration {
-	if len(values) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }

@@ -51,7 +51,7 @@ func (t *table) setVersions(api kubernetes.Interface) error {
 
 // ratio adds a comparison of median times.
 func (t *table) ratio(figure string, n int, what string, plain, operator []time.Duration, target float64) {
-	of := float64(quantile(operator, .5)) / float64(quantile(plain, .5))
+	of := times(operator, plain, .5)
 	t.rows = append(t.rows, row{
 		figure, n, what, fmt.Sprintf("%.2f×", of), fmt.Sprintf("≤ %.1f×", target), within(of, target),
 		fmt.Sprintf("operator %s; plain client %s", list(operator), list(plain)),
@@ -66,7 +66,7 @@ func (t *table) latencies(n int, idle, busy samples, rate float64) {
 			name string
 			part float64
 		}{{"p50", .5}, {"p99", .99}} {
-			of := float64(quantile(operator, q.part)) / float64(quantile(idle.plain, q.part))
+			of := times(operator, idle.plain, q.part)
 			t.rows = append(t.rows, row{
 				"b", n, what + ", " + q.name, fmt.Sprintf("%.2f×", of), fmt.Sprintf("≤ %.1f×", target), within(of, target),
 				fmt.Sprintf("operator %s; plain client %s seen, %s answered%s", short(quantile(operator, q.part)),
@@ -77,6 +77,22 @@ func (t *table) latencies(n int, idle, busy samples, rate float64) {
 	add("new namespace, idle", idle.answered, idle.operator, idle.plain, latencyTarget, "")
 	add("new namespace, during rotation", busy.answered, busy.operator, busy.plain, rotatedLatencyGoal,
 		fmt.Sprintf(", both during rotation; %.0f Secrets rotated a second", rate))
+}
+
+// compared adds latencies beside the plain client's, without a target.
+func (t *table) compared(figure string, n int, what string, operator, plain []time.Duration, notes string) {
+	t.info(figure, n, what, spread(operator), fmt.Sprintf("%d samples; plain client %s; ratio %.2f× (p50), %.2f× (p99)%s",
+		len(operator), spread(plain), times(operator, plain, .5), times(operator, plain, .99), notes))
+}
+
+// times is how many times as long as the plain client the operator took.
+func times(operator, plain []time.Duration, q float64) float64 {
+	return float64(quantile(operator, q)) / float64(quantile(plain, q))
+}
+
+// spread writes the quantiles of latencies that count.
+func spread(latencies []time.Duration) string {
+	return fmt.Sprintf("p50 %s, p99 %s, max %s", short(quantile(latencies, .5)), short(quantile(latencies, .99)), short(quantile(latencies, 1)))
 }
 
 // below adds a number that has a limit.

@@ -86,6 +86,7 @@ type world struct {
 	kept, made *observer
 	stop       context.CancelFunc // ends the observers
 	passwords  int                // how many the source had
+	sampled    int                // how many namespaces were made for samples
 }
 
 // newWorld starts a cluster with n namespaces and the operator, quiet.
@@ -240,8 +241,14 @@ func (w *world) ensureGranted(ctx context.Context) error {
 	if w.kept.total() == w.n {
 		return nil
 	}
+	return w.grantAll(ctx, byNamespaceLabel)
+}
+
+// grantAll makes an ImagePullSecret for all namespaces, and waits for its Secrets
+// and for quiet.
+func (w *world) grantAll(ctx context.Context, target func(*v1alpha1.TargetConfig)) error {
 	err := w.progress.during("writing the Secrets", w.kept.describe, func() error {
-		if err := w.grant(ctx, staticSource, byNamespaceLabel); err != nil {
+		if err := w.grant(ctx, staticSource, target); err != nil {
 			return err
 		}
 		_, err := w.kept.await(ctx, w.kept.all(w.n))
