@@ -4,7 +4,7 @@
 // cost, and how much memory it takes. Absolute times depend on the machine;
 // the ratios are what counts. It also measures what it takes to keep many
 // short-lived logins from ever expiring, and to attach Secrets to many
-// ServiceAccounts; how soon a Pod may pull.
+// ServiceAccounts; how soon a Pod may pull, and what many Pods cost.
 //
 // It exits with 0 if it measured everything. A target that is missed does not
 // fail it; a broken promise does, such as a Secret written twice.
@@ -31,12 +31,13 @@ type settings struct {
 	samples    int
 	idle       time.Duration
 	life       time.Duration
+	pods       int
 	huge       bool
 	binary     string
 }
 
 // figures are the names that -only takes.
-const figures = "abcdefghi"
+const figures = "abcdefghij"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -75,11 +76,12 @@ func parse(arguments []string) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	s := settings{only: map[string]bool{}}
 	namespaces := flags.String("namespaces", "1000", "numbers of namespaces to measure with, as in 1000,5000")
-	only := flags.String("only", "a,b,c,d,e,f,g,h,i", "what to measure: a first fan-out, b new namespaces, c rotation, d idling, e memory, f exchanges and restart, g many credentials, h ServiceAccounts, i Pods until they may pull")
+	only := flags.String("only", "a,b,c,d,e,f,g,h,i,j", "what to measure: a first fan-out, b new namespaces, c rotation, d idling, e memory, f exchanges and restart, g many credentials, h ServiceAccounts, i Pods until they may pull, j memory beside many Pods")
 	flags.IntVar(&s.rounds, "rounds", 3, "rounds of each comparison; the median counts")
 	flags.IntVar(&s.samples, "samples", 200, "new namespaces, and Pods, of each kind whose latency is measured")
 	flags.DurationVar(&s.idle, "idle", 2*time.Minute, "how long to watch the operator idle")
 	flags.DurationVar(&s.life, "life", 2*time.Minute, "how long the logins of figure g live, and how long their renewals are counted")
+	flags.IntVar(&s.pods, "pods", 50_000, "how many Pods there are for figure j")
 	flags.StringVar(&s.binary, "binary", "", "measure this operator, such as one built to be profiled, instead of building one")
 	flags.BoolVar(&s.huge, "huge", false, "measure memory beside 100,000 foreign Secrets too")
 	if err := flags.Parse(arguments); err != nil {
@@ -98,8 +100,8 @@ func parse(arguments []string) (settings, error) {
 		}
 		s.only[name] = true
 	}
-	if s.rounds < 1 || s.samples < 1 || s.idle <= 0 {
-		return s, errors.New("-rounds, -samples and -idle must be positive")
+	if s.rounds < 1 || s.samples < 1 || s.pods < 1 || s.idle <= 0 {
+		return s, errors.New("-rounds, -samples, -pods and -idle must be positive")
 	}
 	if s.life < minLife {
 		return s, fmt.Errorf("-life must be %s at least: a renewal of all logins at once takes half of it", minLife)
@@ -123,7 +125,7 @@ func measure(ctx context.Context, s settings, results *table) error {
 	for _, figure := range []struct {
 		name string
 		take func(context.Context) error
-	}{{"e", b.measureMemory}, {"g", b.measureCredentials}} {
+	}{{"e", b.measureMemory}, {"g", b.measureCredentials}, {"j", b.measurePods}} {
 		if !s.only[figure.name] {
 			continue
 		}

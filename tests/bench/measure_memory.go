@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 )
@@ -38,10 +39,10 @@ func (b *bench) measureMemory(ctx context.Context) (err error) {
 		return err
 	}
 	beside := fmt.Sprintf("beside %d foreign Secrets and %d Pods", foreignSecrets, pods)
-	if err := w.peak(ctx, "peak RSS "+beside, memoryTarget, byNamespaceLabel); err != nil {
+	if err := w.limitedPeak(ctx, "peak RSS "+beside, memoryTarget, byNamespaceLabel); err != nil {
 		return err
 	}
-	if err := w.peak(ctx, "peak RSS "+beside+", selecting by Pods", memoryTarget, byPodLabel); err != nil {
+	if err := w.limitedPeak(ctx, "peak RSS "+beside+", selecting by Pods", memoryTarget, byPodLabel); err != nil {
 		return err
 	}
 	if !b.settings.huge {
@@ -50,20 +51,59 @@ func (b *bench) measureMemory(ctx context.Context) (err error) {
 	if err := w.plain.createForeignSecrets(ctx, w.n, foreignSecrets, hugeSecrets); err != nil {
 		return err
 	}
-	return w.peak(ctx, fmt.Sprintf("peak RSS beside %d foreign Secrets", hugeSecrets), hugeTarget, byNamespaceLabel)
+	return w.limitedPeak(ctx, fmt.Sprintf("peak RSS beside %d foreign Secrets", hugeSecrets), hugeTarget, byNamespaceLabel)
 }
 
-// peak lets a new process of the operator do its usual work and reads its
-// peak.
-func (w *world) peak(ctx context.Context, what string, target int, selecting func(*v1alpha1.TargetConfig)) error {
-	if err := w.operator.Stop(); err != nil {
+// limitedPeak adds a peak that has a limit to figure e.
+func (w *world) limitedPeak(ctx context.Context, what string, target int, selecting func(*v1alpha1.TargetConfig)) error {
+	found, err := w.peak(ctx, what, selecting)
+	if err != nil {
 		return err
+	}
+	w.results.below("e", w.n, what, found["VmHWM"], float64(target), "MiB", found.String())
+	return nil
+}
+
+// measurePods takes figure j: the memory that very many Pods cost, all of which
+// one ImagePullSecret selects by, in place of one that does not.
+func (b *bench) measurePods(ctx context.Context) (err error) {
+	w, err := b.newWorld(ctx, memoryNamespaces)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	begin := time.Now()
+	if err := w.plain.createPods(ctx, w.n, b.settings.pods); err != nil {
+		return err
+	}
+	b.progress.printf("creating the Pods took %s", short(time.Since(begin)))
+	what := fmt.Sprintf("peak RSS beside %d Pods", b.settings.pods)
+	without, err := w.peak(ctx, what, byNamespaceLabel)
+	if err != nil {
+		return err
+	}
+	with, err := w.peak(ctx, what+", selecting by Pods", byPodLabel)
+	if err != nil {
+		return err
+	}
+	each := func(of string) float64 { return (with[of] - without[of]) * 1024 / float64(b.settings.pods) }
+	b.results.info("j", w.n, what+", none selects by Pods", fmt.Sprintf("%.1f MiB", without["VmHWM"]), without.String())
+	b.results.info("j", w.n, what+", one selects by Pods", fmt.Sprintf("%.1f MiB", with["VmHWM"]),
+		fmt.Sprintf("%s; for each Pod %.2f KiB more at the peak, %.2f KiB now", with, each("VmHWM"), each("VmRSS")))
+	return nil
+}
+
+// peak lets a new process of the operator do its usual work, and returns its
+// memory then.
+func (w *world) peak(ctx context.Context, what string, selecting func(*v1alpha1.TargetConfig)) (memory, error) {
+	if err := w.operator.Stop(); err != nil {
+		return nil, err
 	}
 	if err := w.quiet(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if err := w.startOperator(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	err := w.progress.during("measuring "+what, w.kept.describe, func() error {
 		if err := w.grant(ctx, staticSource, selecting); err != nil {
@@ -80,14 +120,13 @@ func (w *world) peak(ctx context.Context, what string, target int, selecting fun
 		return err
 	})
 	if err = errors.Join(err, w.quiet(ctx)); err != nil {
-		return err
+		return nil, err
 	}
-	memory, err := w.memory()
+	found, err := w.memory()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	w.results.below("e", w.n, what, memory["VmHWM"], float64(target), "MiB", memory.String())
-	return w.ungrant(ctx)
+	return found, w.ungrant(ctx)
 }
 
 // tellMemory adds the operator's peak to the table, without a target.
