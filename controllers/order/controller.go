@@ -539,8 +539,12 @@ func (c *Controller) report(ctx context.Context, order *Order, status v1alpha1.I
 	return c.doorOf(order.Name()).Report(ctx, order, status)
 }
 
-// measure sets the object's metrics.
+// measure sets the object's metrics. Orders of a door with a prefix have none of
+// their own: they are as many as people annotate objects.
 func (c *Controller) measure(a assessment) {
+	if c.doorOf(a.Order.Name()).Prefix() != "" {
+		return
+	}
 	var measured []metrics.Credential
 	for _, credential := range a.Credentials {
 		if !credential.ExpiresAt.IsZero() {

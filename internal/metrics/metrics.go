@@ -1,5 +1,6 @@
 // Package metrics holds the operator's own Prometheus metrics. None has a
-// label whose values grow with the number of namespaces.
+// label whose values grow with the number of namespaces, or of objects in them:
+// only ImagePullSecrets have series of their own.
 package metrics
 
 import (

@@ -49,6 +49,7 @@ func TestAnnotatedObjectsAskForLogins(t *testing.T) {
 
 	t.Run("ServiceAccounts", func(t *testing.T) { annotatedAccounts(t, own, stale) })
 	t.Run("Secrets", func(t *testing.T) { annotatedSecrets(t, updater) })
+	t.Run("metrics", func(t *testing.T) { noSeriesOfTheirOwn(t, own, process) })
 	t.Run("a restart", func(t *testing.T) { restartWithAnnotated(t, own, process, args) })
 }
 
@@ -410,6 +411,26 @@ func annotatedSecrets(t *testing.T, updater federation.Identity) {
 		expectTold(t, "Secret", secret.Namespace, "pull-secret", v1alpha1.ReasonSourceInvalid, "allow it with --chainguard-allow="+secret.Namespace+"=<identity>")
 		expectUntouched(t, secret)
 	})
+}
+
+// noSeriesOfTheirOwn: metrics do not grow with objects that are annotated.
+func noSeriesOfTheirOwn(t *testing.T, own *cluster.Cluster, process *operator.Process) {
+	id := accountFor(t, own, "app")
+	source := federation.ECR(shared.cloud, id, number())
+	annotateAccount(t, id, forRole(source))
+	expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry)
+	expectAccountTold(t, id, v1alpha1.ReasonProvisioned, "imagepullsecret-app")
+	secret := asking(t, updaterNamespaces+1, corev1.SecretTypeDockerConfigJson, map[string]string{corev1.DockerConfigJsonKey: `{}`}, "nobody")
+	expectTold(t, "Secret", secret.Namespace, "pull-secret", v1alpha1.ReasonSourceInvalid, "")
+	text, err := process.Metrics(t.Context())
+	if err != nil || !strings.Contains(text, `imagepullsecret_exchanges_total{provider="ecr",result="success"}`) {
+		t.Fatalf("the operator's metrics are not there: %v", err)
+	}
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "serviceaccounts/") || strings.Contains(line, "secrets/") {
+			t.Errorf("a series of an annotated object's own: %s", line)
+		}
+	}
 }
 
 // After a restart nothing is exchanged, written or told again.
