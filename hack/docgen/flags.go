@@ -21,7 +21,7 @@ func writeFlags(out io.Writer) error {
 		}
 		fmt.Fprint(out, "\n| flag | default | meaning |\n| --- | --- | --- |\n")
 		command.LocalFlags().VisitAll(func(flag *pflag.Flag) {
-			if flag.Name != "help" {
+			if flag.Name != "help" && !flag.Hidden {
 				fmt.Fprintf(out, "| `--%s` | %s | %s |\n", flag.Name, quoted(flag.DefValue), flag.Usage)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,7 +59,7 @@ func newManagerCommand() *cobra.Command {
 		Short: "Run the operator",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return options.run(command.Context())
+			return options.run(command.Context(), command.ErrOrStderr())
 		},
 	}
 	options.bindFlags(command.Flags())
@@ -67,6 +68,7 @@ func newManagerCommand() *cobra.Command {
 
 func (o *managerOptions) bindFlags(flags *pflag.FlagSet) {
 	o.logging.bindFlags(flags)
+	o.logging.bindProvisionersFlags(flags)
 	flags.StringVar(&o.namespace, "namespace", fromEnvironment("POD_NAMESPACE", defaultNamespace),
 		"the operator's own namespace, where it keeps its leases (environment: POD_NAMESPACE)")
 	o.process.bindFlags(flags)
@@ -94,21 +96,24 @@ func (o *managerOptions) bindFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.ambient, "ambient-credentials", nil,
 		"clouds where a source without a serviceAccount may use the operator's own identity: "+strings.Join(registry.AmbientClouds, ", ")+" (default: none)")
 	o.annotated.bindFlags(flags)
-	flags.SetNormalizeFunc(withIMPSNames)
+	flags.SetNormalizeFunc(withOlderNames)
 }
 
-// impsNames are the flags of IMPS's controller by what they are called here.
-var impsNames = map[string]pflag.NormalizedName{
+// olderNames are what flags were called by IMPS's controller, and by
+// image-pull-secrets-provisioner, and what they are called here.
+var olderNames = map[string]pflag.NormalizedName{
 	"metrics-addr":                "metrics-bind-address",
 	"enable-leader-election":      "leader-elect",
 	"config-namespace":            "leader-election-namespace",
 	"periodic-reconcile-interval": "resync-interval",
 	"log.level":                   "log-level",
+	"zap-log-level":               "log-level",
+	"zap-encoder":                 "log-format",
 }
 
-// withIMPSNames lets the flags of IMPS's controller be used as they were.
-func withIMPSNames(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-	if ours, found := impsNames[name]; found {
+// withOlderNames lets the flags of earlier systems be used as they were.
+func withOlderNames(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	if ours, found := olderNames[name]; found {
 		return ours
 	}
 	return pflag.NormalizedName(name)
@@ -164,11 +169,12 @@ func (o *managerOptions) validateCredentials() []error {
 }
 
 // run runs the operator until ctx ends, or with --once until everything is done.
-func (o *managerOptions) run(ctx context.Context) error {
+// It logs to logs.
+func (o *managerOptions) run(ctx context.Context, logs io.Writer) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	log, err := o.logging.start()
+	log, err := o.logging.start(logs)
 	if err != nil {
 		return err
 	}

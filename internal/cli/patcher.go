@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"strconv"
@@ -47,7 +48,6 @@ type patcherOptions struct {
 	secretNamespace    string
 	excludedNamespaces string
 	excludeAnnotation  string
-	kubeconfig         string
 	resync             seconds
 
 	// What means nothing here, and is taken so that nobody has to change it.
@@ -78,7 +78,7 @@ func newPatcherCommand() *cobra.Command {
 		if err := cobra.NoArgs(command, flags.Args()); err != nil {
 			return err
 		}
-		return options.run(command.Context())
+		return options.run(command.Context(), command.ErrOrStderr())
 	}
 	return command
 }
@@ -112,7 +112,6 @@ func (o *patcherOptions) bindFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.excludedNamespaces, "excluded-namespaces", "", "namespaces to stay out of, separated by commas; * and ? are wildcards")
 	flags.StringVar(&o.excludeAnnotation, "exclude-annotation", "",
 		"a further annotation that keeps the patcher off a namespace or a ServiceAccount, if it is \"true\" ("+excludeAnnotation+" always does)")
-	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "a kubeconfig file to use in place of KUBECONFIG")
 	flags.Var(&o.resync, "resync-interval", "how often everything is looked at without a cause: a duration, or a number of seconds")
 	const nothing = "means nothing here: changes are followed as they come"
 	flags.DurationVar(&o.ignoredDuration, "loop-duration", 10*time.Second, nothing)
@@ -168,21 +167,16 @@ func (o *patcherOptions) validate() error {
 	return errors.Join(append(errs, o.process.validate()...)...)
 }
 
-func (o *patcherOptions) run(ctx context.Context) error {
+func (o *patcherOptions) run(ctx context.Context, logs io.Writer) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
 	if o.debug {
 		o.logging.level = "debug"
 	}
-	log, err := o.logging.start()
+	log, err := o.logging.start(logs)
 	if err != nil {
 		return err
-	}
-	if o.kubeconfig != "" {
-		if err := os.Setenv("KUBECONFIG", o.kubeconfig); err != nil {
-			return err
-		}
 	}
 	log.Info("starting as patcher", "version", version.Version(), "secretName", o.secretName)
 	configured := controllers.Config{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -37,7 +38,9 @@ func newRefresherCommand() *cobra.Command {
 			"Secrets. It needs rights on these Secrets only: get, list and watch on the sources, and on the target\n" +
 			"create, patch and delete besides.",
 		Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error { return options.run(command.Context()) },
+		RunE: func(command *cobra.Command, _ []string) error {
+			return options.run(command.Context(), command.ErrOrStderr())
+		},
 	}
 	options.bindFlags(command.Flags())
 	return command
@@ -52,7 +55,7 @@ func (o *refresherOptions) bindFlags(flags *pflag.FlagSet) {
 	flags.Var(&o.resync, "resync-interval", "how often everything is looked at without a cause: a duration, or a number of seconds")
 	flags.BoolVar(&o.process.once, "once", false, "do everything once and exit, with 1 if something failed")
 	flags.DurationVar(&o.process.onceTimeout, "once-timeout", o.process.onceTimeout, "with --once, how long that may take")
-	flags.SetNormalizeFunc(withIMPSNames)
+	flags.SetNormalizeFunc(withOlderNames)
 }
 
 // parseDotted reads <namespace>.<name>. A namespace has no dots, a name may.
@@ -90,12 +93,12 @@ func (o *refresherOptions) order() (*order.Order, error) {
 	return standing, errors.Join(errs...)
 }
 
-func (o *refresherOptions) run(ctx context.Context) error {
+func (o *refresherOptions) run(ctx context.Context, logs io.Writer) error {
 	standing, err := o.order()
 	if err != nil {
 		return err
 	}
-	log, err := o.logging.start()
+	log, err := o.logging.start(logs)
 	if err != nil {
 		return err
 	}

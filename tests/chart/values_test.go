@@ -66,8 +66,8 @@ func TestValuesOfIMPS(t *testing.T) {
 		if want := "ghcr.io/imagepullsecrets/operator:v"; !strings.HasPrefix(container.Image, want) {
 			t.Errorf("image %s, want %s…: IMPS's image knows none of our arguments", container.Image, want)
 		}
-		if !slices.Contains(container.Args, "--log-level=info") {
-			t.Errorf("log level warning did not become info: %q", container.Args)
+		if !slices.Contains(container.Args, "--log-level=warning") {
+			t.Errorf("log level warning is lost: %q", container.Args)
 		}
 		if want := (corev1.EnvVar{Name: "HTTPS_PROXY", Value: "http://proxy.example:3128"}); !slices.Contains(container.Env, want) {
 			t.Errorf("env lacks %v: %v", want, container.Env)

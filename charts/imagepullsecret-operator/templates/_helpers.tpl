@@ -53,12 +53,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 
-{{- /* IMPS's log levels in our words. */ -}}
-{{- define "imagepullsecret-operator.logLevel" -}}
-{{- $level := default "info" .Values.log.level | toString }}
-{{- get (dict "panic" "error" "fatal" "error" "warn" "info" "warning" "info" "trace" "debug") $level | default $level }}
-{{- end }}
-
 {{- /* What no schema can say. */ -}}
 {{- define "imagepullsecret-operator.check" -}}
 {{- if eq .Values.rbac.mode "named" }}
