@@ -62,8 +62,9 @@ func runToEnd(t *testing.T, c *cluster.Cluster, subcommand string, args ...strin
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	command := exec.CommandContext(ctx, shared.binary, append(append([]string{subcommand}, args...), "--metrics-bind-address=0", "--health-probe-bind-address=0")...)
-	command.Env = append(shared.cloud.Env(), "KUBECONFIG="+kubeconfigOf(t, c, subcommand), "GOCOVERDIR="+t.TempDir())
+	command := exec.CommandContext(ctx, shared.binary, append(append([]string{subcommand}, args...),
+		"--kubeconfig="+kubeconfigOf(t, c, subcommand), "--metrics-bind-address=0", "--health-probe-bind-address=0")...)
+	command.Env = append(shared.cloud.Env(), "GOCOVERDIR="+t.TempDir())
 	text, err := command.CombinedOutput()
 	if ctx.Err() != nil {
 		t.Fatalf("it did not end:\n%s", text)
