@@ -23,6 +23,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"a first object outside mode named":            {"{rbac: {mode: named, targetSecretNames: [pull]}, defaultConfig: {enabled: true, targetSecretName: other}}", `must contain defaultConfig.targetSecretName, which is "other"`},
 		"a source Secret without type":                 {"defaultSecret: {enabled: true}", "defaultSecret.enabled needs defaultSecret.type"},
 		"a source Secret of a type for something else": {"defaultSecret: {enabled: true, type: Opaque}", "at '/defaultSecret/type': value must be one of"},
+		"a rule that asks nothing":                     {"prometheusRule: {additionalRules: [{alert: Mine}]}", "missing property 'expr'"},
 		"no workers":                                   {"targetWorkers: 0", "minimum"},
 		"a resync interval without unit":               {`resyncInterval: "10"`, "does not match pattern"},
 		"an unknown log level":                         {"log: {level: loud}", "at '/log/level'"},
@@ -74,6 +75,9 @@ func TestValuesOfIMPS(t *testing.T) {
 		}
 		if pod.SecurityContext.RunAsUser == nil || *pod.SecurityContext.RunAsUser != 65534 || !*pod.SecurityContext.RunAsNonRoot {
 			t.Errorf("podSecurityContext is not IMPS's together with ours: %v", pod.SecurityContext)
+		}
+		if annotations := deployment.Spec.Template.Annotations; annotations["istio.banzaicloud.io/rev"] != "cp-v115x.istio-system" || annotations["example.com/owner"] != "platform" {
+			t.Errorf("the Pod's annotations are %v", annotations)
 		}
 		if rendered["PodDisruptionBudget "+namespace+"/pull-secrets"] == nil {
 			t.Error("there is no PodDisruptionBudget")
@@ -147,6 +151,40 @@ image: {repository: mirror.example/operator, digest: "sha256:` + "0123456789abcd
 		}
 		if pod.PriorityClassName != "system-cluster-critical" || len(pod.TopologySpreadConstraints) != 1 {
 			t.Errorf("scheduling values are lost: %v", pod)
+		}
+	})
+}
+
+// Where the Pod may run, and what is written on it.
+func TestValuesForPlacement(t *testing.T) {
+	const values = `
+nodeSelector: {pool: system}
+affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: zone}]}}
+tolerations: [{key: system, operator: Exists, effect: NoSchedule}]
+podAnnotations: {example.com/owner: platform}
+podLabels: {tier: infra}
+istio: {revision: canary}
+`
+	eachHelm(t, func(t *testing.T, h helm) {
+		template := into[appsv1.Deployment](t, h.mustTemplate(t, values), "Deployment "+namespace+"/"+name).Spec.Template
+		got := map[string]any{
+			"nodeSelector": template.Spec.NodeSelector, "affinity": template.Spec.Affinity, "tolerations": template.Spec.Tolerations,
+			"annotations": template.Annotations, "tier": template.Labels["tier"], "name": template.Labels["app.kubernetes.io/name"],
+		}
+		want := map[string]any{
+			// A map is merged with its default.
+			"nodeSelector": map[string]string{"pool": "system", "kubernetes.io/os": "linux"},
+			"affinity": &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
+				RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{{TopologyKey: "zone"}},
+			}},
+			"tolerations": []corev1.Toleration{{Key: "system", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule}},
+			"annotations": map[string]string{
+				"kubectl.kubernetes.io/default-container": "manager", "istio.banzaicloud.io/rev": "canary", "example.com/owner": "platform",
+			},
+			"tier": "infra", "name": name,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("the Pod (-want +got):\n%s", diff)
 		}
 	})
 }
