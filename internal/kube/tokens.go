@@ -74,7 +74,7 @@ func mintingFailed(account providers.ServiceAccount, err error) error {
 	switch {
 	case rights.Missing(err):
 		failure = providers.Errorf(providers.Forbidden,
-			"the operator may not mint tokens of ServiceAccount %s: add to a Role of its ServiceAccount in namespace %s the rule %s (chart: identities)",
+			"the operator may not mint tokens of ServiceAccount %s: add to a Role of its ServiceAccount in namespace %s the rule %s (chart: identities, or annotatedServiceAccounts.namespaces)",
 			account, account.Namespace, rights.ForToken(account.Name))
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
 		failure.Class = providers.Denied // by admission, or by the API server's own limits

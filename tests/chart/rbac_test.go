@@ -35,6 +35,7 @@ func TestRightsAreExactlyThese(t *testing.T) {
 			{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, ResourceNames: names, Verbs: []string{"create"}},
 		}
 	}
+	anyToken := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}}
 	keep := []string{"get", "list", "watch", "create", "patch", "delete"}
 	// everything is what the operator may in the cluster with every switch on.
 	everything := func(secrets rbacv1.PolicyRule) []rbacv1.PolicyRule {
@@ -80,11 +81,22 @@ func TestRightsAreExactlyThese(t *testing.T) {
 			values: "annotatedServiceAccounts: {enabled: true}",
 			want: map[string][]rbacv1.PolicyRule{
 				"ClusterRole " + name: everything(secrets(keep)),
-				"ClusterRole " + name + "-annotated-service-accounts": {
-					{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}},
-				},
+				"ClusterRole " + name + "-annotated-service-accounts": {anyToken},
 			},
 			args: []string{"--annotated-service-accounts"},
+		},
+		"tokens of all ServiceAccounts of the listed namespaces, where annotated ones may ask in these only": {
+			values: `annotatedServiceAccounts: {enabled: true, namespaces: [team-a, "1"]}`,
+			want: map[string][]rbacv1.PolicyRule{
+				"ClusterRole " + name: everything(secrets(keep)),
+				"Role team-a/" + name + "-annotated-service-accounts": {anyToken},
+				"Role 1/" + name + "-annotated-service-accounts":      {anyToken},
+			},
+			args: []string{"--annotated-service-accounts"},
+		},
+		"no tokens of listed namespaces while annotated ones may not ask": {
+			values: `annotatedServiceAccounts: {namespaces: [team-a]}`,
+			want:   map[string][]rbacv1.PolicyRule{"ClusterRole " + name: everything(secrets(keep))},
 		},
 		"annotated Secrets of the named names only, and the tokens of one ServiceAccount": {
 			values: `annotatedSecrets: {enabled: true, names: [pull-secret, other], allow: [{namespace: team-a, identity: abc}, {namespace: "*", identity: "*"}],

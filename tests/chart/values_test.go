@@ -33,6 +33,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"an audience with two stars":                   {`fence: {audiences: ["https://*.example.com/*"]}`, "does not match pattern"},
 		"a fence that only watches":                    {"fence: {validationActions: [Audit]}", "additional properties 'validationActions' not allowed"},
 		"an identity without a namespace":              {"identities: [{name: pull}]", "missing property 'namespace'"},
+		"a namespace of annotated ones that is none":   {"annotatedServiceAccounts: {enabled: true, namespaces: [team-*]}", "does not match pattern"},
 		"an identity twice":                            {"identities: [{namespace: a, name: pull}, {namespace: a, name: pull, create: true}]", "identities lists a/pull twice"},
 		"annotations for what is not made":             {"identities: [{namespace: a, name: pull, annotations: {b: c}}]", "a/pull has annotations, which need create: true"},
 		"an identity of a cloud that has none":         {"credentials: {ambient: [azure]}", "value must be one of 'aws', 'google'"},
