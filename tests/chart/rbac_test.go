@@ -3,6 +3,7 @@ package chart
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -171,6 +172,48 @@ func TestRightsAreExactlyThese(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whoever writes ImagePullSecrets decides where credentials go: no role that
+// allows it adds itself to those that people of a namespace have.
+func TestWritingIsAggregatedToNobody(t *testing.T) {
+	check := func(t *testing.T, all objects) {
+		t.Helper()
+		writers := 0
+		for key, object := range all {
+			if object.GetKind() != "ClusterRole" || !slices.ContainsFunc(into[rbacv1.ClusterRole](t, all, key).Rules, writesObjects) {
+				continue
+			}
+			writers++
+			for label := range object.GetLabels() {
+				if strings.HasPrefix(label, "rbac.authorization.k8s.io/aggregate-to-") {
+					t.Errorf("%s has the label %s", key, label)
+				}
+			}
+		}
+		if writers == 0 {
+			t.Error("no role may write ImagePullSecrets")
+		}
+	}
+	t.Run("config", func(t *testing.T) {
+		out, _, err := execute(nil, "", tool(t, "kustomize"), "build", repository+"/config/default")
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, parse(t, out))
+	})
+	eachHelm(t, func(t *testing.T, h helm) {
+		check(t, h.mustTemplate(t, "{annotatedServiceAccounts: {enabled: true}, annotatedSecrets: {enabled: true}}"))
+	})
+}
+
+// writesObjects tells whether a rule allows to write ImagePullSecrets.
+func writesObjects(rule rbacv1.PolicyRule) bool {
+	has := func(list []string, values ...string) bool {
+		return slices.ContainsFunc(append(values, "*"), func(value string) bool { return slices.Contains(list, value) })
+	}
+	return has(rule.APIGroups, "images.banzaicloud.io") && has(rule.Resources, "imagepullsecrets") &&
+		has(rule.Verbs, "create", "update", "patch", "delete", "deletecollection")
 }
 
 // granted are the rules of every role that is bound to the operator's
