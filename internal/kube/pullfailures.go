@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
@@ -113,9 +114,17 @@ func (p *PullFailures) newInformer() cache.SharedIndexInformer {
 }
 
 func (p *PullFailures) tell(object any) {
-	if event, ok := object.(*corev1.Event); ok && event.Message != "" {
+	if event, ok := object.(*corev1.Event); ok && event.Message != "" && ofItsNamespace(event) {
 		p.failed(types.NamespacedName{Namespace: event.InvolvedObject.Namespace, Name: event.InvolvedObject.Name})
 	}
+}
+
+// ofItsNamespace tells whether an Event is about a Pod of the namespace that it
+// lies in, as a kubelet's are. The API server lets whoever may write Events in
+// one namespace put any namespace and any text for a name into one.
+func ofItsNamespace(event *corev1.Event) bool {
+	pod := event.InvolvedObject
+	return pod.Namespace == event.Namespace && len(validation.IsDNS1123Subdomain(pod.Name)) == 0
 }
 
 func versionOf(object any) string {

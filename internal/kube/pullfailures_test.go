@@ -61,6 +61,29 @@ func TestOnlyPullFailuresAreTold(t *testing.T) {
 	}
 }
 
+// Whoever may write Events in one namespace writes into them what he likes.
+func TestEventsAboutWhatNoKubeletTellsOfAreIgnored(t *testing.T) {
+	for sentence, pod := range map[string]types.NamespacedName{
+		"a Pod of another namespace":  {Namespace: "team-b", Name: "app-1"},
+		"no namespace":                {Name: "app-1"},
+		"a path to another namespace": {Namespace: "team-a", Name: "../../team-b/pods/app-1"},
+		"a path upwards":              {Namespace: "team-a", Name: ".."},
+		"a query":                     {Namespace: "team-a", Name: "app-1?dryRun=All"},
+		"no name":                     {Namespace: "team-a"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			p := NewPullFailures(nil, func(pod types.NamespacedName) { t.Errorf("told of %s", pod) }, nil)
+			event := failure("1", "Error: ErrImagePull")
+			event.InvolvedObject.Namespace, event.InvolvedObject.Name = pod.Namespace, pod.Name
+			kept, err := onlyPullFailure(event)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.tell(kept)
+		})
+	}
+}
+
 func TestPullFailuresAreWatchedWhileWanted(t *testing.T) {
 	client := fake.NewClientset()
 	var selectors []string
