@@ -254,7 +254,7 @@ func (c *Controller) evictedBefore(pod *corev1.Pod, claims []claim) map[string]t
 	evicted := map[string]time.Time{}
 	for _, claimed := range claims {
 		name := claimed.Grant.SecretName
-		if at, known := c.memory.evicted.get(cause{owner.UID, name}, c.Clock.Now()); known {
+		if at, known := c.memory.evicted.get(cause{pod.Namespace, owner.UID, name}, c.Clock.Now()); known {
 			evicted[name] = at
 		}
 	}
@@ -282,7 +282,7 @@ func (c *Controller) evict(ctx context.Context, o observation, past attempts, v 
 	past.Gone = true
 	c.memory.pods.put(key, past, now)
 	if owner := metav1.GetControllerOf(o.Pod); owner != nil {
-		c.memory.evicted.first(cause{owner.UID, v.Grant.SecretName}, c.evictedAt(ctx, key, o.Pod.UID), now)
+		c.memory.evicted.first(cause{key.Namespace, owner.UID, v.Grant.SecretName}, c.evictedAt(ctx, key, o.Pod.UID), now)
 	}
 	c.tellEviction(o.Pod, v)
 	return ctrl.Result{}, nil

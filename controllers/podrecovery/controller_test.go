@@ -191,6 +191,19 @@ func TestNoEvictionIsRepeatedInVain(t *testing.T) {
 	}
 }
 
+// A Pod says itself who its controller is, so that it may name another's.
+func TestAControllerOfThatUIDInAnotherNamespaceDoesNotCount(t *testing.T) {
+	w := newWorld(t)
+	w.Board.Record("corp", "team-b", grant.Outcome{State: grant.Held})
+	w.pod = stuck(func(p *corev1.Pod) { p.Namespace = "team-b" })
+	if _, err := w.Reconcile(t.Context(), reconcile.Request{NamespacedName: keyOf(w.pod)}); err != nil {
+		t.Fatal(err)
+	}
+	w.replaced("after-it")
+	w.look(t)
+	w.expect(t, 2, "Pod/", "ReplicaSet/", "Pod/after-it Normal", "ReplicaSet/")
+}
+
 func TestAnEvictionThatFailsIsTriedAgain(t *testing.T) {
 	budget := apierrors.NewTooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", 0)
 	budget.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: policyv1.DisruptionBudgetCause, Message: "needs 1 healthy pods"}}

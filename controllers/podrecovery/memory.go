@@ -95,10 +95,12 @@ type attempts struct {
 }
 
 // cause is a controller, by UID, and the name of a Secret that one of its Pods
-// was evicted for.
+// in a namespace was evicted for. A Pod names its controller itself, so that it
+// may be that of another namespace's Pods.
 type cause struct {
-	owner  types.UID
-	secret string
+	namespace string
+	owner     types.UID
+	secret    string
 }
 
 // happening is something about an object, by UID, that is told once.
