@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
@@ -70,9 +71,9 @@ type OwnedSecrets interface {
 	OwnedBy(ctx context.Context, uid types.UID) ([]types.NamespacedName, error)
 }
 
-// WrittenLogins reads what stands in a target Secret; kube.Targets says more.
-type WrittenLogins interface {
-	Logins(ctx context.Context, key types.NamespacedName) (dockerconfig.Logins, error)
+// WrittenSecrets reads what stands in a target Secret; kube.Targets says more.
+type WrittenSecrets interface {
+	Written(ctx context.Context, key types.NamespacedName) (document []byte, annotations map[string]string, err error)
 }
 
 // Deps are what the controller needs. All are required.
@@ -93,7 +94,7 @@ type Deps struct {
 	Attachments Attachments
 	Scope       Scope
 	Owned       OwnedSecrets
-	Written     WrittenLogins
+	Written     WrittenSecrets
 	// Interpret tells what a source amounts to, given the Secret and the
 	// ServiceAccount that it names; the error says what is wrong with it and
 	// holds no secret.
@@ -324,7 +325,7 @@ func (c *Controller) obtain(ctx context.Context, order *Order, now time.Time) ([
 	}
 	c.use(object.Name, sources)
 	// Whoever changes the spec of an object that fails wants to see it tried.
-	respecified := c.memory.respecified(object)
+	respecified, key := c.memory.respecified(object), c.Leases.HashKey()
 	var leaseKeys []string
 	all := make([]credential, len(sources))
 	for i, s := range sources {
@@ -333,15 +334,17 @@ func (c *Controller) obtain(ctx context.Context, order *Order, now time.Time) ([
 			leaseKeys = append(leaseKeys, leaseKey)
 		}
 		last, known := c.memory.last(object.Name, s.ID)
-		if !known && found.missed() {
+		if !known && found.missed() && key != nil {
 			var err error
-			if last, err = c.recall(ctx, object, found, now); err != nil {
+			if last, err = c.recall(ctx, order, found, key, now); err != nil {
 				return nil, err
 			}
 		}
 		all[i] = keepLast(found, last, now)
 	}
-	c.memory.remember(object.Name, all, leaseKeys)
+	if key != nil { // until then nothing is written, and nothing was recalled
+		c.memory.remember(object.Name, all, leaseKeys)
+	}
 	return all, nil
 }
 
@@ -353,22 +356,29 @@ func (c *Controller) use(name string, sources []source) {
 
 // recall finds out, after a restart, what a source gave that gives nothing now:
 // the status tells for which registries, and a Secret that was written holds
-// the logins.
-func (c *Controller) recall(ctx context.Context, object *v1alpha1.ImagePullSecret, found credential, now time.Time) (credential, error) {
-	told, ok := toldOf(object, found.Source, now)
+// the logins. key is that of the hashes by which such a Secret is known: whoever
+// may write Secrets in some namespace can put other logins into one.
+func (c *Controller) recall(ctx context.Context, order *Order, found credential, key []byte, now time.Time) (credential, error) {
+	told, ok := toldOf(order.Object, found.Source, now)
 	if !ok {
 		return credential{}, nil
 	}
-	owned, err := c.Owned.OwnedBy(ctx, object.UID)
-	if err != nil || len(owned) == 0 {
+	owned, err := c.Owned.OwnedBy(ctx, order.Object.UID)
+	if err != nil {
 		return credential{}, err
 	}
-	written, err := c.Written.Logins(ctx, owned[0])
-	if err != nil {
-		// Without it a login might be taken away; it is tried again.
-		return credential{}, fmt.Errorf("reading back from Secret %s the logins of %s, which fails: %w", owned[0], found.name(), err)
+	for _, place := range owned {
+		document, annotations, err := c.Written.Written(ctx, place)
+		if client.IgnoreNotFound(err) != nil {
+			// Without it a login might be taken away; it is tried again.
+			return credential{}, fmt.Errorf("reading back from Secret %s the logins of %s, which fails: %w", place, found.name(), err)
+		}
+		if err == nil && genuine(order, document, annotations, key) {
+			written, _, err := dockerconfig.Parse(document)
+			return recalled(found.Source, told, written), err
+		}
 	}
-	return recalled(found.Source, told, written), nil
+	return credential{}, nil
 }
 
 // obtainOne finds out about one credential of an order, whose spec may be new.

@@ -82,6 +82,15 @@ func content(g *grant.Grant, document, key []byte, sources []string) *grant.Cont
 	return &grant.Content{DockerConfigJSON: document, Hash: hex.EncodeToString(hash.Sum(nil)[:16]), Sources: sources}
 }
 
+// genuine tells whether a document and the annotations of a Secret are as they
+// were written for an order that is the same as now: nobody else has the key of
+// the hash.
+func genuine(order *Order, document []byte, annotations map[string]string, key []byte) bool {
+	g, _ := translate(order, true)
+	annotateExpiry(g, order, annotations[order.ExpiryAnnotation])
+	return content(g, document, key, nil).Hash == annotations[v1alpha1.AnnotationContentHash]
+}
+
 // refusedName says why the operator does not keep Secrets of a name, if it
 // was told to keep those of certain names only; "" if it does.
 func refusedName(name string, allowed []string) string {

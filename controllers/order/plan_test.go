@@ -69,6 +69,27 @@ func TestContentHashCoversEverythingThatIsWritten(t *testing.T) {
 	}
 }
 
+func TestOnlyWhatWasWrittenForAnOrderIsGenuine(t *testing.T) {
+	key, document := []byte("k"), []byte("x")
+	order := &Order{Object: &v1alpha1.ImagePullSecret{}, ExpiryAnnotation: "expires"}
+	order.Object.Spec.Target.Secret.Labels = map[string]v1alpha1.LabelValue{"a": "b"}
+	g, _ := translate(order, true)
+	annotateExpiry(g, order, "soon")
+	written := map[string]string{"expires": "soon", "foreign": "yes", v1alpha1.AnnotationContentHash: content(g, document, key, nil).Hash}
+	if !genuine(order, document, written, key) {
+		t.Error("what was written is not taken for it")
+	}
+	if genuine(order, []byte("y"), written, key) {
+		t.Error("another document is")
+	}
+	if genuine(order, document, map[string]string{"expires": "soon"}, key) {
+		t.Error("one without a hash is")
+	}
+	if genuine(order, document, written, []byte("another")) {
+		t.Error("the hash of another installation is taken")
+	}
+}
+
 func TestRefusedName(t *testing.T) {
 	if refusedName("a", nil) != "" || refusedName("a", []string{"b", "a"}) != "" {
 		t.Error("an allowed name is refused")

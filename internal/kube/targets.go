@@ -120,15 +120,14 @@ func (t *Targets) Get(ctx context.Context, key types.NamespacedName) (*metav1.Pa
 	return secret, nil
 }
 
-// Logins reads the logins that stand in a target Secret. The error is the API
-// server's, or says why they can't be read.
-func (t *Targets) Logins(ctx context.Context, key types.NamespacedName) (dockerconfig.Logins, error) {
+// Written reads the dockerconfigjson and the annotations of a target Secret, as
+// they stand there, whoever wrote them. The error is the API server's.
+func (t *Targets) Written(ctx context.Context, key types.NamespacedName) (document []byte, annotations map[string]string, err error) {
 	secret, err := t.secrets.Secrets(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	logins, _, err := dockerconfig.Parse(secret.Data[corev1.DockerConfigJsonKey])
-	return logins, err
+	return secret.Data[corev1.DockerConfigJsonKey], secret.Annotations, nil
 }
 
 // Delete removes a Secret if it is still the one of that UID. That it is gone,
