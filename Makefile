@@ -39,7 +39,7 @@ TEST_MODULES := tests tests/kubelet tests/witness
 WAITING := AMissingRightIsNamed|AnOutage.*|AttachingWithAnOperatorOfItsOwn|BadTransportInAClusterOfItsOwn|LeasesThatMayNotBeRead.*|\
 ManyLoginsThatEndIn.*|PodsThatWereThereBeforeCount|RecoveryWithoutItsRights.*
 WORKING := ARestart.*|ASourceThatGoesWhile.*|AnnotatedObjects.*|BadAWSAndGoogleForAnOperator.*|Fence.*|Injection.*|NamedMode.*|\
-SourcesOfEveryCloud.*|TheManagerOnce.*|ThePatcher.*|TheRefresher.*
+SourcesOfEveryCloud.*|TenantsInACluster.*|TheManagerOnce.*|ThePatcher.*|TheRefresher.*
 alone = ^Test($(subst | ,|,$(1)))$$
 
 # Every module of the repository.

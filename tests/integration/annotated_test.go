@@ -29,18 +29,7 @@ const updaterNamespace, updaterNamespaces = "updated", 5
 func TestAnnotatedObjectsAskForLogins(t *testing.T) {
 	own := ownCluster(t, withAllRights)
 	trusted(t, own)
-	grantRules(t, shared.api, "annotated-service-accounts",
-		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}})
-	grantRules(t, shared.api, "annotated-secrets",
-		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"pull-secret"}, Verbs: []string{"get", "list", "watch", "patch"}})
-	updater := federation.Identity{Issuer: own.Issuer(), Namespace: operator.Namespace, Name: operator.ServiceAccount}
-	for _, right := range updater.Rights() {
-		create(t, right)
-	}
-	args := []string{
-		"--annotated-service-accounts", "--annotated-secrets",
-		"--chainguard-service-account=" + operator.Namespace + "/" + operator.ServiceAccount, "--chainguard-audience=https://issuer.enforce.dev",
-	}
+	updater, args := annotatedRights(t, own), annotatedArgs()
 	for i := range updaterNamespaces {
 		args = append(args, fmt.Sprintf("--chainguard-allow=%s-%d=*", updaterNamespace, i))
 	}
@@ -51,6 +40,29 @@ func TestAnnotatedObjectsAskForLogins(t *testing.T) {
 	t.Run("Secrets", func(t *testing.T) { annotatedSecrets(t, updater) })
 	t.Run("metrics", func(t *testing.T) { noSeriesOfTheirOwn(t, own, process) })
 	t.Run("a restart", func(t *testing.T) { restartWithAnnotated(t, own, process, args) })
+}
+
+// annotatedRights gives the operator the rights of both switches, and returns the
+// identity that it uses for annotated Secrets: its own.
+func annotatedRights(t *testing.T, own *cluster.Cluster) federation.Identity {
+	t.Helper()
+	grantRules(t, shared.api, "annotated-service-accounts",
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}})
+	grantRules(t, shared.api, "annotated-secrets",
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"pull-secret"}, Verbs: []string{"get", "list", "watch", "patch"}})
+	updater := federation.Identity{Issuer: own.Issuer(), Namespace: operator.Namespace, Name: operator.ServiceAccount}
+	for _, right := range updater.Rights() {
+		create(t, right)
+	}
+	return updater
+}
+
+// annotatedArgs are the flags of both switches, with nothing allowed.
+func annotatedArgs() []string {
+	return []string{
+		"--annotated-service-accounts", "--annotated-secrets",
+		"--chainguard-service-account=" + operator.Namespace + "/" + operator.ServiceAccount, "--chainguard-audience=https://issuer.enforce.dev",
+	}
 }
 
 // accountFor makes a ServiceAccount, which is not annotated yet.
