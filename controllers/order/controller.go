@@ -354,6 +354,10 @@ func (c *Controller) use(name string, sources []source) {
 	c.Accounts.Use(name, accountsOf(sources))
 }
 
+// readBack is how many Secrets are read at most to find one that is as it was
+// written. None is where the spec has changed meanwhile.
+const readBack = 100
+
 // recall finds out, after a restart, what a source gave that gives nothing now:
 // the status tells for which registries, and a Secret that was written holds
 // the logins. key is that of the hashes by which such a Secret is known: whoever
@@ -367,7 +371,7 @@ func (c *Controller) recall(ctx context.Context, order *Order, found credential,
 	if err != nil {
 		return credential{}, err
 	}
-	for _, place := range owned {
+	for _, place := range owned[:min(len(owned), readBack)] {
 		document, annotations, err := c.Written.Written(ctx, place)
 		if client.IgnoreNotFound(err) != nil {
 			// Without it a login might be taken away; it is tried again.
