@@ -78,6 +78,7 @@ type Controller struct {
 
 	queue  kube.Queue
 	memory memory
+	shares shares
 	// watching is held while it is decided whether to watch.
 	watching sync.Mutex
 	// reads and evictions bound how often the API server is asked.
@@ -96,9 +97,17 @@ func (c *Controller) Start(ctx context.Context, queue workqueue.TypedRateLimitin
 	return c.queue.Start(ctx, queue)
 }
 
-// Failed looks at a Pod that can't pull an image.
+// Failed looks at a Pod that can't pull an image, when it is its namespace's
+// turn. A kubelet tells of it several times.
 func (c *Controller) Failed(pod types.NamespacedName) {
-	c.queue.Add(priorityqueue.AddOpts{After: settling}, reconcile.Request{NamespacedName: pod})
+	now := c.Clock.Now()
+	if _, waits := c.memory.queued.get(pod, now); waits {
+		return
+	}
+	if turn, ok := c.shares.turn(pod.Namespace, now); ok {
+		c.memory.queued.put(pod, struct{}{}, now)
+		c.queue.Add(priorityqueue.AddOpts{After: settling + turn}, reconcile.Request{NamespacedName: pod})
+	}
 }
 
 // GrantsChanged watches for Pods that can't pull while a grant recovers them.
@@ -113,6 +122,7 @@ func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	key := request.NamespacedName
+	c.memory.queued.forget(key)
 	past, _ := c.memory.pods.get(key, c.Clock.Now())
 	if early := past.NotBefore.Sub(c.Clock.Now()); early > 0 {
 		return ctrl.Result{RequeueAfter: early}, nil

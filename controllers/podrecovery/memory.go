@@ -111,7 +111,9 @@ type happening struct {
 
 // memory is what was done about Pods.
 type memory struct {
-	pods    recent[types.NamespacedName, attempts]
+	pods recent[types.NamespacedName, attempts]
+	// queued are to be looked at for what their kubelets told.
+	queued  recent[types.NamespacedName, struct{}]
 	evicted recent[cause, time.Time]
 	told    recent[happening, struct{}]
 }
