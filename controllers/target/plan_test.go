@@ -59,6 +59,14 @@ func TestDecide(t *testing.T) {
 		e.Intact = false
 		e.Annotations = map[string]string{v1alpha1.AnnotationIMPSLastApplied: "x"}
 	}
+	inPlace := func(g *grant.Grant) { g.InPlace, g.Owner, g.Labels, g.Annotations = true, nil, nil, nil }
+	asking := existing{ // a Secret of somebody else's, with our login in it and more of his own
+		Found: true, Intact: true, Labels: map[string]string{"his": "own"}, Owners: []metav1.OwnerReference{{UID: "his"}},
+		Annotations: map[string]string{v1alpha1.AnnotationChainguardUpdater: "id", v1alpha1.AnnotationContentHash: "hash-1", "his": "own"},
+	}
+	emptied, silent := asking, asking
+	emptied.Intact = false
+	silent.Annotations = map[string]string{v1alpha1.AnnotationContentHash: "hash-1"}
 
 	cases := map[string]struct {
 		observation
@@ -100,6 +108,18 @@ func TestDecide(t *testing.T) {
 			observation{NamespaceActive: true, Keeper: newGrant(suspended), Secret: written(newGrant())}, plan{Action: leave}},
 		"a retained Secret is left": {
 			observation{NamespaceActive: true, Keeper: newGrant(retained), Secret: written(newGrant(retained))}, plan{Action: leave}},
+		"a Secret that asks and holds the login is left, whatever else is in it": {
+			observation{NamespaceActive: true, Claims: []*grant.Grant{newGrant(inPlace)}, Secret: asking}, plan{Action: leave}},
+		"one that asks and whose owner took the login out gets it again, and stays his": {
+			observation{NamespaceActive: true, Claims: []*grant.Grant{newGrant(inPlace)}, Secret: emptied}, plan{Action: apply}},
+		"one that asks gets a new login, and stays its owner's": {
+			observation{NamespaceActive: true, Claims: []*grant.Grant{newGrant(inPlace, rotated)}, Secret: asking}, plan{Action: apply}},
+		"one that asked and is gone is not made": {
+			observation{NamespaceActive: true, Claims: []*grant.Grant{newGrant(inPlace)}}, plan{Action: leave}},
+		"one that asks and that nobody serves is left": {
+			observation{NamespaceActive: true, Secret: asking}, plan{Action: leave}},
+		"one that does not ask any more is left": {
+			observation{NamespaceActive: true, Secret: silent}, plan{Action: leave}},
 		"while a selector is broken nothing is removed": {
 			observation{NamespaceActive: true, Keeper: newGrant(unsure), Secret: written(newGrant())}, plan{Action: leave}},
 	}
