@@ -21,8 +21,9 @@ import (
 	"github.com/imagepullsecrets/operator/tests/operator"
 )
 
-// The namespaces whose Secrets may use identities, and how many there are.
-const updaterNamespace, updaterNamespaces = "updated", 5
+// The namespaces whose Secrets may use any identity are numbered from 0; the one
+// after them may use a single one, and later ones none.
+const updaterNamespace, updaterNamespaces, strictNamespace = "updated", 10, 10
 
 // Objects of namespaces that ask by their annotations, in the way of two
 // systems before this one. The operator has the rights of the chart's switches.
@@ -33,11 +34,16 @@ func TestAnnotatedObjectsAskForLogins(t *testing.T) {
 	for i := range updaterNamespaces {
 		args = append(args, fmt.Sprintf("--chainguard-allow=%s-%d=*", updaterNamespace, i))
 	}
+	identity, theOne := chainguardIdentity(updater), chainguardIdentity(updater)
+	args = append(args, fmt.Sprintf("--chainguard-allow=%s-%d=%s", updaterNamespace, strictNamespace, theOne))
 	stale := leftBehind(t)
 	process := runOperator(t, own, args...)
 
 	t.Run("ServiceAccounts", func(t *testing.T) { annotatedAccounts(t, own, stale) })
-	t.Run("Secrets", func(t *testing.T) { annotatedSecrets(t, updater) })
+	t.Run("Secrets", func(t *testing.T) {
+		annotatedSecrets(t, identity)
+		t.Run("use the identity that their namespace may, and no other", func(t *testing.T) { oneIdentity(t, updater, identity, theOne) })
+	})
 	t.Run("metrics", func(t *testing.T) { noSeriesOfTheirOwn(t, own, process) })
 	t.Run("a restart", func(t *testing.T) { restartWithAnnotated(t, own, process, args) })
 }
@@ -356,8 +362,13 @@ func otherWays(id federation.Identity) []way {
 	}
 }
 
+// chainguardIdentity is one that trusts a ServiceAccount, and nobody used yet.
+func chainguardIdentity(id federation.Identity) string {
+	return federation.Chainguard(shared.cloud, id, number()).Entry.Chainguard.Identity
+}
+
 // asking makes a Secret that asks for an identity's login, in a namespace by its
-// number; those from updaterNamespaces on are allowed nothing.
+// number.
 func asking(t *testing.T, number int, kind corev1.SecretType, data map[string]string, identity string) *corev1.Secret {
 	t.Helper()
 	name := fmt.Sprintf("%s-%d", updaterNamespace, number)
@@ -368,8 +379,7 @@ func asking(t *testing.T, number int, kind corev1.SecretType, data map[string]st
 	})
 }
 
-func annotatedSecrets(t *testing.T, updater federation.Identity) {
-	identity := federation.Chainguard(shared.cloud, updater, number()).Entry.Chainguard.Identity
+func annotatedSecrets(t *testing.T, identity string) {
 	const other = `"ghcr.io":{"auth":"dTpw","email":"me@example.com"}`
 	t.Run("hold a login in place, and keep their other registries", func(t *testing.T) {
 		before := asking(t, 0, corev1.SecretTypeDockerConfigJson, map[string]string{
@@ -419,7 +429,7 @@ func annotatedSecrets(t *testing.T, updater federation.Identity) {
 		})
 	}
 	t.Run("of namespaces that are not on the list get nothing", func(t *testing.T) {
-		secret := asking(t, updaterNamespaces, corev1.SecretTypeDockerConfigJson, map[string]string{corev1.DockerConfigJsonKey: `{}`}, identity)
+		secret := asking(t, strictNamespace+1, corev1.SecretTypeDockerConfigJson, map[string]string{corev1.DockerConfigJsonKey: `{}`}, identity)
 		expectTold(t, "Secret", secret.Namespace, "pull-secret", v1alpha1.ReasonSourceInvalid, "allow it with --chainguard-allow="+secret.Namespace+"=<identity>")
 		expectUntouched(t, secret)
 	})
@@ -443,6 +453,28 @@ func noSeriesOfTheirOwn(t *testing.T, own *cluster.Cluster, process *operator.Pr
 			t.Errorf("a series of an annotated object's own: %s", line)
 		}
 	}
+}
+
+// oneIdentity shows that neither another identity than the one that a namespace
+// may use, nor a Secret of another name there, gets anything: nobody is asked.
+func oneIdentity(t *testing.T, updater federation.Identity, witnessed, theOne string) {
+	empty := map[string]string{corev1.DockerConfigJsonKey: `{}`}
+	before, other := exchanges(), chainguardIdentity(updater)
+	secret := asking(t, strictNamespace, corev1.SecretTypeDockerConfigJson, empty, other)
+	misnamed := create(t, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: secret.Namespace, Name: "other-secret", Annotations: map[string]string{v1alpha1.AnnotationChainguardUpdater: theOne}},
+		Type:       secret.Type, StringData: empty,
+	})
+	expectTold(t, "Secret", secret.Namespace, secret.Name, v1alpha1.ReasonSourceInvalid,
+		fmt.Sprintf("the identity %q may not be used in namespace %s", other, secret.Namespace))
+	witness := asking(t, 8, corev1.SecretTypeDockerConfigJson, empty, witnessed) // whose login is there
+	expectPull(t, witness.Namespace, witness.Name, "cgr.dev")
+	expectNothingAsked(t, before)
+	expectUntouched(t, secret)
+
+	annotate(t, secret, map[string]string{v1alpha1.AnnotationChainguardUpdater: theOne})
+	expectPull(t, secret.Namespace, secret.Name, "cgr.dev")
+	expectUntouched(t, misnamed)
 }
 
 // After a restart nothing is exchanged, written or told again.
