@@ -41,11 +41,11 @@ func TestAnnotatedObjectsAskForLogins(t *testing.T) {
 
 	t.Run("ServiceAccounts", func(t *testing.T) { annotatedAccounts(t, own, stale) })
 	t.Run("Secrets", func(t *testing.T) {
-		annotatedSecrets(t, identity)
+		annotatedSecrets(t, process, identity)
 		t.Run("use the identity that their namespace may, and no other", func(t *testing.T) { oneIdentity(t, updater, identity, theOne) })
 	})
 	t.Run("metrics", func(t *testing.T) { noSeriesOfTheirOwn(t, own, process) })
-	t.Run("a restart", func(t *testing.T) { restartWithAnnotated(t, own, process, args) })
+	t.Run("a restart", func(t *testing.T) { restartWithAnnotated(t, own, process, args, identity) })
 }
 
 // annotatedRights gives the operator the rights of both switches, and returns the
@@ -379,7 +379,7 @@ func asking(t *testing.T, number int, kind corev1.SecretType, data map[string]st
 	})
 }
 
-func annotatedSecrets(t *testing.T, identity string) {
+func annotatedSecrets(t *testing.T, process *operator.Process, identity string) {
 	const other = `"ghcr.io":{"auth":"dTpw","email":"me@example.com"}`
 	t.Run("hold a login in place, and keep their other registries", func(t *testing.T) {
 		before := asking(t, 0, corev1.SecretTypeDockerConfigJson, map[string]string{
@@ -428,6 +428,44 @@ func annotatedSecrets(t *testing.T, identity string) {
 			expectUntouched(t, secret)
 		})
 	}
+	t.Run("change for other reasons without another exchange or write", func(t *testing.T) {
+		const writes = `imagepullsecret_target_writes_total{operation="apply",result="success"}`
+		made := asking(t, 6, corev1.SecretTypeDockerConfigJson, map[string]string{corev1.DockerConfigJsonKey: `{}`}, identity)
+		secret := expectPull(t, made.Namespace, made.Name, "cgr.dev")
+		expectTold(t, "Secret", secret.Namespace, secret.Name, v1alpha1.ReasonReady, "") // by then the write is counted
+		asked, written := exchanges(), metric(t, process, writes)
+		for _, change := range []func(){
+			func() { secret.Data["note"] = []byte("new") },
+			func() { secret.Labels = map[string]string{"team": "theirs"} },
+			func() { secret.Annotations["note"] = "new" },
+			func() { secret.Data["note"] = []byte("newer") },
+		} {
+			change()
+			if err := shared.api.Update(t.Context(), secret); err != nil {
+				t.Fatalf("somebody else writes it: %v", err)
+			}
+		}
+		settled := secret.ResourceVersion
+		witness := asking(t, 7, corev1.SecretTypeDockerConfigJson, map[string]string{corev1.DockerConfigJsonKey: `{}`}, identity)
+		expectPull(t, witness.Namespace, witness.Name, "cgr.dev")
+		if now, err := secretIn(t, secret.Namespace, secret.Name); err != nil || now.ResourceVersion != settled {
+			t.Errorf("it was written, %v", err)
+		}
+
+		// A login that is taken out is put back: by one write, and without a new one.
+		secret.Data[corev1.DockerConfigJsonKey] = []byte(`{}`)
+		if err := shared.api.Update(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
+		expectPull(t, secret.Namespace, secret.Name, "cgr.dev")
+		expectNothingAsked(t, asked)
+		eventually(t, "one write for the witness, and one for the repair", func() error {
+			if made := metric(t, process, writes) - written; made != 2 {
+				return fmt.Errorf("%v were made", made)
+			}
+			return nil
+		})
+	})
 	t.Run("of namespaces that are not on the list get nothing", func(t *testing.T) {
 		secret := asking(t, strictNamespace+1, corev1.SecretTypeDockerConfigJson, map[string]string{corev1.DockerConfigJsonKey: `{}`}, identity)
 		expectTold(t, "Secret", secret.Namespace, "pull-secret", v1alpha1.ReasonSourceInvalid, "allow it with --chainguard-allow="+secret.Namespace+"=<identity>")
@@ -442,7 +480,7 @@ func noSeriesOfTheirOwn(t *testing.T, own *cluster.Cluster, process *operator.Pr
 	annotateAccount(t, id, forRole(source))
 	expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry)
 	expectAccountTold(t, id, v1alpha1.ReasonProvisioned, "imagepullsecret-app")
-	secret := asking(t, updaterNamespaces+1, corev1.SecretTypeDockerConfigJson, map[string]string{corev1.DockerConfigJsonKey: `{}`}, "nobody")
+	secret := asking(t, strictNamespace+2, corev1.SecretTypeDockerConfigJson, map[string]string{corev1.DockerConfigJsonKey: `{}`}, "nobody")
 	expectTold(t, "Secret", secret.Namespace, "pull-secret", v1alpha1.ReasonSourceInvalid, "")
 	text, err := process.Metrics(t.Context())
 	if err != nil || !strings.Contains(text, `imagepullsecret_exchanges_total{provider="ecr",result="success"}`) {
@@ -478,7 +516,9 @@ func oneIdentity(t *testing.T, updater federation.Identity, witnessed, theOne st
 }
 
 // After a restart nothing is exchanged, written or told again.
-func restartWithAnnotated(t *testing.T, own *cluster.Cluster, process *operator.Process, args []string) {
+func restartWithAnnotated(t *testing.T, own *cluster.Cluster, process *operator.Process, args []string, identity string) {
+	asking := asking(t, 9, corev1.SecretTypeDockerConfigJson, map[string]string{corev1.DockerConfigJsonKey: `{}`}, identity)
+	inPlace := expectPull(t, asking.Namespace, asking.Name, "cgr.dev")
 	id := accountFor(t, own, "app")
 	source := federation.ECR(shared.cloud, id, number())
 	annotateAccount(t, id, forRole(source))
@@ -502,6 +542,7 @@ func restartWithAnnotated(t *testing.T, own *cluster.Cluster, process *operator.
 	if err != nil || after.ResourceVersion != before.ResourceVersion {
 		t.Errorf("the Secret was written again, %v", err)
 	}
+	expectUntouched(t, inPlace)
 	if made := exchanges() - asked; made != onlyTheWitness {
 		t.Errorf("%d calls, want those of the witness alone", made)
 	}
