@@ -419,6 +419,7 @@ func annotatedSecrets(t *testing.T, process *operator.Process, identity string) 
 		says string
 	}{
 		{"another type", corev1.SecretTypeOpaque, map[string]string{"x": "y"}, "is not kubernetes.io/dockerconfigjson"},
+		{"no type and no data", "", nil, "is not kubernetes.io/dockerconfigjson"},
 		{"a legacy type", corev1.SecretTypeDockercfg, map[string]string{corev1.DockerConfigKey: "{}"}, "delete it and create it again"},
 		{"a document that is none", corev1.SecretTypeDockerConfigJson, map[string]string{corev1.DockerConfigJsonKey: `null`}, "give Secret"},
 	} {
