@@ -238,14 +238,23 @@ func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Iden
 		if _, err := secretIn(t, id.Namespace, "mine-1"); err == nil {
 			t.Error("the denied principal has a Secret")
 		}
+
+		// The last one goes while the denied one goes on failing.
+		annotateAccount(t, id, forRole(first, denied))
+		expectNoSecret(t, id.Namespace, "mine-2")
+		expectListed(t, id, "mine", "mine-1")
+		expectAccountTold(t, id, v1alpha1.ReasonDecommissioned, "Secret mine-2")
+		expectPull(t, id.Namespace, "mine", first.Registry)
+		if _, err := secretIn(t, id.Namespace, "mine-1"); err == nil {
+			t.Error("the denied principal has a Secret now")
+		}
+
 		annotations = forRole(first)
 		annotations[v1alpha1.AnnotationAccountSecretName] = ""
 		annotateAccount(t, id, annotations)
 		expectNoSecret(t, id.Namespace, "mine")
-		expectNoSecret(t, id.Namespace, "mine-2")
 		expectSecret(t, id.Namespace, "imagepullsecret-app", first.Registry)
 		expectListed(t, id, "imagepullsecret-app")
-		expectAccountTold(t, id, v1alpha1.ReasonDecommissioned, "Secret mine-2")
 	})
 	t.Run("change their minds at once", func(t *testing.T) {
 		id := accountFor(t, own, "app")
