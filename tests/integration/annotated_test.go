@@ -267,6 +267,7 @@ func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Iden
 		expectNoSecret(t, id.Namespace, "imagepullsecret-app")
 		expectListed(t, id)
 	})
+	t.Run("change what else they say of the same principal at once", func(t *testing.T) { samePrincipal(t, own) })
 	t.Run("with names longer than a label's value", func(t *testing.T) {
 		id := accountFor(t, own, strings.Repeat("long", 20))
 		source := federation.Chainguard(shared.cloud, id, number())
@@ -333,23 +334,66 @@ func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Iden
 	})
 }
 
+// samePrincipal changes the annotations that do not say whose login it is.
+func samePrincipal(t *testing.T, own *cluster.Cluster) {
+	const name = "imagepullsecret-app"
+	settled := func() (federation.Identity, *v1alpha1.ECRSource) { // nothing but a change brings it again
+		id := accountFor(t, own, "app")
+		source := federation.ECR(shared.cloud, id, number())
+		annotateAccount(t, id, forRole(source))
+		expectPull(t, id.Namespace, name, source.Registry)
+		expectListed(t, id, name)
+		expectAccountTold(t, id, v1alpha1.ReasonProvisioned, name)
+		return id, source.Entry.ECR
+	}
+	id, from := settled()
+	other := federation.ECR(shared.cloud, id, number())
+	shared.cloud.GrantECR(string(from.RoleARN), from.AccountID, other.Entry.ECR.AccountID)
+	annotateAccount(t, id, map[string]string{v1alpha1.AnnotationAccountRegistry: other.Registry})
+	expectPull(t, id.Namespace, name, other.Registry)
+
+	id, _ = settled()
+	annotateAccount(t, id, map[string]string{v1alpha1.AnnotationAccountAudience: "another"}) // which the role does not trust
+	expectAccountTold(t, id, v1alpha1.ReasonProvisioningFailed, "Secret "+name+": ")
+
+	google := accountFor(t, own, "app")
+	wrong := federation.ArtifactRegistry(shared.cloud, google, number()).Entry.GoogleArtifactRegistry.WorkloadIdentityProvider
+	way := impersonating(google)
+	right := way.annotations[v1alpha1.AnnotationGoogleProvider]
+	way.annotations[v1alpha1.AnnotationGoogleProvider] = wrong // whose principals may not impersonate
+	annotateAccount(t, google, way.annotations)
+	expectAccountTold(t, google, v1alpha1.ReasonProvisioningFailed, "Secret "+name+": ")
+	annotateAccount(t, google, map[string]string{v1alpha1.AnnotationGoogleProvider: right})
+	expectPull(t, google.Namespace, name, way.registry)
+}
+
 // way is a way of asking, and what it opens.
 type way struct {
 	annotations map[string]string
 	registry    string
 }
 
+// impersonating is the way of a Google service account.
+func impersonating(id federation.Identity) way {
+	impersonated := federation.ArtifactRegistryImpersonated(shared.cloud, id, number())
+	entry := impersonated.Entry.GoogleArtifactRegistry
+	// Annotations name no delegates: the identity itself may impersonate it.
+	pool, _, _ := strings.Cut(entry.WorkloadIdentityProvider, "/providers/")
+	principal := "principal://iam.googleapis.com/" + pool + "/subject/" + id.Subject()
+	shared.cloud.AddGoogleServiceAccount(fakecloud.GoogleServiceAccount{
+		Email:                 entry.GoogleServiceAccount,
+		WorkloadIdentityUsers: []string{principal}, TokenCreators: []string{principal},
+	})
+	return way{map[string]string{
+		v1alpha1.AnnotationAccountRegistry:      impersonated.Registry,
+		v1alpha1.AnnotationGoogleProvider:       entry.WorkloadIdentityProvider,
+		v1alpha1.AnnotationGoogleServiceAccount: entry.GoogleServiceAccount,
+	}, impersonated.Registry}
+}
+
 // otherWays are those that are not AWS's.
 func otherWays(id federation.Identity) []way {
 	direct := federation.ArtifactRegistry(shared.cloud, id, number())
-	impersonated := federation.ArtifactRegistryImpersonated(shared.cloud, id, number())
-	// Annotations name no delegates: the identity itself may impersonate it.
-	pool, _, _ := strings.Cut(impersonated.Entry.GoogleArtifactRegistry.WorkloadIdentityProvider, "/providers/")
-	principal := "principal://iam.googleapis.com/" + pool + "/subject/" + id.Subject()
-	shared.cloud.AddGoogleServiceAccount(fakecloud.GoogleServiceAccount{
-		Email:                 impersonated.Entry.GoogleArtifactRegistry.GoogleServiceAccount,
-		WorkloadIdentityUsers: []string{principal}, TokenCreators: []string{principal},
-	})
 	chainguard := federation.Chainguard(shared.cloud, id, number())
 	azure := federation.AzureContainerRegistry(shared.cloud, id, number())
 	return []way{
@@ -357,11 +401,7 @@ func otherWays(id federation.Identity) []way {
 			v1alpha1.AnnotationAccountRegistry: direct.Registry,
 			v1alpha1.AnnotationGoogleProvider:  direct.Entry.GoogleArtifactRegistry.WorkloadIdentityProvider,
 		}, direct.Registry},
-		{map[string]string{
-			v1alpha1.AnnotationAccountRegistry:      impersonated.Registry,
-			v1alpha1.AnnotationGoogleProvider:       impersonated.Entry.GoogleArtifactRegistry.WorkloadIdentityProvider,
-			v1alpha1.AnnotationGoogleServiceAccount: impersonated.Entry.GoogleArtifactRegistry.GoogleServiceAccount,
-		}, impersonated.Registry},
+		impersonating(id),
 		{map[string]string{v1alpha1.AnnotationChainguardIdentity: chainguard.Entry.Chainguard.Identity}, chainguard.Registry},
 		{map[string]string{
 			v1alpha1.AnnotationAccountRegistry: azure.Registry,
