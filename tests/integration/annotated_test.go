@@ -3,6 +3,7 @@ package integration
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -39,7 +40,7 @@ func TestAnnotatedObjectsAskForLogins(t *testing.T) {
 	stale := leftBehind(t)
 	process := runOperator(t, own, args...)
 
-	t.Run("ServiceAccounts", func(t *testing.T) { annotatedAccounts(t, own, stale) })
+	t.Run("ServiceAccounts", func(t *testing.T) { annotatedAccounts(t, own, process, stale) })
 	t.Run("Secrets", func(t *testing.T) {
 		annotatedSecrets(t, process, identity)
 		t.Run("use the identity that their namespace may, and no other", func(t *testing.T) { oneIdentity(t, updater, identity, theOne) })
@@ -198,7 +199,7 @@ func leftBehind(t *testing.T) federation.Identity {
 	return id
 }
 
-func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Identity) {
+func annotatedAccounts(t *testing.T, own *cluster.Cluster, process *operator.Process, stale federation.Identity) {
 	t.Run("get a Secret that opens their registry, attached, with what the earlier system noted", func(t *testing.T) {
 		id := accountFor(t, own, "app")
 		source := federation.ECR(shared.cloud, id, number())
@@ -314,6 +315,29 @@ func annotatedAccounts(t *testing.T, own *cluster.Cluster, stale federation.Iden
 		annotateAccount(t, id, forRole(source))
 		remove(t, expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry))
 		expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry)
+	})
+	t.Run("take their Secrets with them, and nobody misses them", func(t *testing.T) {
+		id := accountFor(t, own, "app")
+		source := federation.ECR(shared.cloud, id, number())
+		annotateAccount(t, id, forRole(source))
+		expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry)
+		expectListed(t, id, "imagepullsecret-app")
+		remove(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name}})
+		expectNoSecret(t, id.Namespace, "imagepullsecret-app")
+
+		// By the time that a later one is served, every trouble with it is in the log.
+		about := regexp.MustCompile(`\b` + id.Namespace + `\b`)
+		create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: "later"}})
+		later := federation.Identity{Issuer: id.Issuer, Namespace: id.Namespace, Name: "later"}
+		source = federation.ECR(shared.cloud, later, number())
+		annotateAccount(t, later, forRole(source))
+		expectPull(t, later.Namespace, "imagepullsecret-later", source.Registry)
+		expectListed(t, later, "imagepullsecret-later")
+		for line := range strings.Lines(process.Log()) {
+			if strings.Contains(line, `"level":"error"`) && about.MatchString(line) {
+				t.Errorf("logged: %s", line)
+			}
+		}
 	})
 	t.Run("are told what is wrong with what they ask", func(t *testing.T) {
 		id := accountFor(t, own, "app")
