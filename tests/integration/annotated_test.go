@@ -420,6 +420,8 @@ func otherWays(id federation.Identity) []way {
 	direct := federation.ArtifactRegistry(shared.cloud, id, number())
 	chainguard := federation.Chainguard(shared.cloud, id, number())
 	azure := federation.AzureContainerRegistry(shared.cloud, id, number())
+	robot := fmt.Sprintf("example%d+pull", number())
+	shared.cloud.AddQuayRobot(fakecloud.QuayRobot{Name: robot, Issuer: id.Issuer, Subject: id.Subject(), Audience: "quay.io"})
 	return []way{
 		{map[string]string{
 			v1alpha1.AnnotationAccountRegistry: direct.Registry,
@@ -432,6 +434,7 @@ func otherWays(id federation.Identity) []way {
 			v1alpha1.AnnotationAzureClientID:   azure.Entry.AzureContainerRegistry.ClientID,
 			v1alpha1.AnnotationAzureTenantID:   azure.Entry.AzureContainerRegistry.TenantID,
 		}, azure.Registry},
+		{map[string]string{v1alpha1.AnnotationQuayRobot: robot}, "quay.io"},
 	}
 }
 
