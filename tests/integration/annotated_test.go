@@ -352,6 +352,23 @@ func annotatedAccounts(t *testing.T, own *cluster.Cluster, process *operator.Pro
 			t.Error("there is a Secret for a host that is not AWS's")
 		}
 	})
+	t.Run("have their Pods that came too early made anew", func(t *testing.T) {
+		id := accountFor(t, own, "app")
+		source := federation.ECR(shared.cloud, id, number())
+		m := &team{namespace: id.Namespace, registry: source.Registry, node: unique("node")}
+		create(t, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: m.node}})
+		spec := m.spec()
+		spec.ServiceAccountName = id.Name
+		early := m.deploy(t, spec)
+		annotateAccount(t, id, forRole(source))
+		expectPull(t, id.Namespace, "imagepullsecret-app", source.Registry)
+		expectListed(t, id, "imagepullsecret-app")
+		failPull(t, early, "app")
+		late := expectEvictedFor(t, early, "imagepullsecret-app")
+		if !slices.Contains(late.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: "imagepullsecret-app"}) {
+			t.Errorf("the new Pod has %v", late.Spec.ImagePullSecrets)
+		}
+	})
 	t.Run("that asked while no operator ran and do not any more lose what they had", func(t *testing.T) {
 		expectNoSecret(t, stale.Namespace, "imagepullsecret-quiet")
 		expectListed(t, stale, "mine")

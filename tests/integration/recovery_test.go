@@ -128,14 +128,20 @@ func backOff(t *testing.T, pod *corev1.Pod) {
 	}
 }
 
-// expectEvicted waits until a Pod was evicted, of which the kubelet tells from
-// time to time, lets it go, as the kubelet does, and returns the one that its
-// controller makes in its place.
+// expectEvicted is expectEvictedFor the Secret of a team.
 func expectEvicted(t *testing.T, pod *corev1.Pod) *corev1.Pod {
+	t.Helper()
+	return expectEvictedFor(t, pod, "pull")
+}
+
+// expectEvictedFor waits until a Pod was evicted for the sake of a Secret, lets it
+// go, as the kubelet does, and returns the one that its controller makes in its
+// place.
+func expectEvictedFor(t *testing.T, pod *corev1.Pod, secret string) *corev1.Pod {
 	t.Helper()
 	expectGone(t, pod)
 	owner := metav1.GetControllerOf(pod)
-	expectEventAbout(t, pod.UID, "EvictedForImagePullSecret", "could not pull ", "Secret pull")
+	expectEventAbout(t, pod.UID, "EvictedForImagePullSecret", "could not pull ", "Secret "+secret)
 	expectEventAbout(t, owner.UID, "EvictedForImagePullSecret", pod.Name)
 	return awaitPod(t, pod.Namespace, pod.Labels, pod.UID)
 }
