@@ -81,9 +81,8 @@ func keeping(name string) rbacv1.PolicyRule {
 		Verbs: []string{"get", "list", "watch", "create", "patch", "delete"}}
 }
 
-// loginFile writes a login for registries into a file, or over it.
-func loginFile(t *testing.T, name string, registries ...string) string {
-	t.Helper()
+// loginsFor is a dockerconfigjson with a login for each of some registries.
+func loginsFor(registries ...string) string {
 	document := `{"auths":{`
 	for i, registry := range registries {
 		if i > 0 {
@@ -91,10 +90,25 @@ func loginFile(t *testing.T, name string, registries ...string) string {
 		}
 		document += fmt.Sprintf(`%q:{"auth":%q}`, registry, encoded("user:"+password()))
 	}
-	if err := os.WriteFile(name, []byte(document+"}}"), 0o600); err != nil {
+	return document + "}}"
+}
+
+// loginFile writes a login for registries into a file, or over it.
+func loginFile(t *testing.T, name string, registries ...string) string {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(loginsFor(registries...)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return name
+}
+
+// rewrite makes a Secret's dockerconfigjson one with logins for these registries.
+func rewrite(t *testing.T, secret *corev1.Secret, registries ...string) {
+	t.Helper()
+	secret.StringData = map[string]string{corev1.DockerConfigJsonKey: loginsFor(registries...)}
+	if err := shared.api.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
 }
 
 const patched = "image-pull-secret"
@@ -167,6 +181,9 @@ func TestThePatcherWithItsRightsOnly(t *testing.T) {
 		loginFile(t, file, "fifth.example.com")
 		expectSecret(t, earlier, patched, "fifth.example.com")
 	})
+	t.Run("a login that is given as text, or is read from its own Secret, stands everywhere", func(t *testing.T) {
+		otherSources(t, own, source, []string{earlier, foreign, opaque})
+	})
 	t.Run("runonce does everything and ends", func(t *testing.T) {
 		late := namespace(t)
 		if well, output := runToEnd(t, own, "patcher", "-runonce", "-dockerconfigjsonpath="+file, "-secretnamespace="+home); !well {
@@ -179,6 +196,40 @@ func TestThePatcherWithItsRightsOnly(t *testing.T) {
 			t.Errorf("without a login it ends well: %v\n%s", well, output)
 		}
 	})
+}
+
+// otherSources shows the ways in which a login comes otherwise than from a file,
+// in namespaces that have a ServiceAccount builder, and what keeps the patcher off
+// a ServiceAccount.
+func otherSources(t *testing.T, own *cluster.Cluster, source *corev1.Secret, namespaces []string) {
+	const excluded = "k8s.titansoft.com/imagepullsecret-patcher-exclude"
+	text := runSubcommand(t, own, "patcher", []string{"CONFIG_DOCKERCONFIGJSON=" + loginsFor("text.example.com")}, "-secretnamespace="+source.Namespace)
+	for _, name := range namespaces {
+		expectSecret(t, name, patched, "text.example.com")
+	}
+	expectUntouched(t, source)
+	if err := text.Stop(); err != nil {
+		t.Error(err)
+	}
+
+	rewrite(t, source, "source.example.com")
+	runSubcommand(t, own, "patcher", nil, "-secretnamespace="+source.Namespace, "-allserviceaccount")
+	for _, name := range namespaces {
+		expectSecret(t, name, patched, "source.example.com")
+		expectAccount(t, name, "builder", patched)
+	}
+	builder := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespaces[0], Name: "builder"}}
+	annotate(t, builder, map[string]string{excluded: "true"})
+	expectAccount(t, namespaces[0], "builder")
+	expectAccount(t, namespaces[0], "default", patched)
+	annotate(t, builder, map[string]string{excluded: ""})
+	expectAccount(t, namespaces[0], "builder", patched)
+
+	rewrite(t, source, "rotated.example.com")
+	for _, name := range namespaces {
+		expectSecret(t, name, patched, "rotated.example.com")
+	}
+	expectUntouched(t, source)
 }
 
 // patcherSecret is a Secret with the name that the patcher keeps.
@@ -222,7 +273,7 @@ func TestTheRefresherWithItsRightsOnly(t *testing.T) {
 		ResourceNames: []string{"hub.dotted", "ecr"}, Verbs: []string{"get", "list", "watch"}})
 	hub := create(t, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: "hub.dotted"}, Type: corev1.SecretTypeDockerConfigJson,
-		StringData: map[string]string{corev1.DockerConfigJsonKey: fmt.Sprintf(`{"auths":{"first.example.com":{"auth":%q}}}`, encoded("u:"+password()))},
+		StringData: map[string]string{corev1.DockerConfigJsonKey: loginsFor("first.example.com")},
 	})
 	account := fmt.Sprintf("%012d", 700000000000+number())
 	key := shared.cloud.AddAccessKey(account, "puller")
@@ -233,16 +284,23 @@ func TestTheRefresherWithItsRightsOnly(t *testing.T) {
 		StringData: map[string]string{"accountID": account, "region": "eu-central-1", "accessKeyID": key.ID, "secretKey": key.Secret},
 	})
 	args := []string{"--source-secret=" + home + ".hub.dotted", "--source-secret=" + home + ".ecr", "--target-secret=" + where + ".pull.secret", "--periodic-reconcile-interval=300", "--log.level=debug"}
-	runSubcommand(t, own, "refresher", nil, args...)
 	registry := account + ".dkr.ecr.eu-central-1.amazonaws.com"
+	if well, output := runToEnd(t, own, append([]string{"refresher", "--once"}, args...)...); !well {
+		t.Errorf("once, it did not end well:\n%s", output)
+	}
+	if secret, err := secretIn(t, where, "pull.secret"); err != nil {
+		t.Error(err)
+	} else if err := sameRegistries(secret, []string{"first.example.com", registry}); err != nil {
+		t.Errorf("not everything was done once: %v", err)
+	} else {
+		remove(t, secret)
+	}
+	runSubcommand(t, own, "refresher", nil, args...)
 	secret := expectSecret(t, where, "pull.secret", "first.example.com", registry)
 	if err := pull(t.Context(), secret, registry); err != nil {
 		t.Error(err)
 	}
-	hub.StringData = map[string]string{corev1.DockerConfigJsonKey: fmt.Sprintf(`{"auths":{"second.example.com":{"auth":%q}}}`, encoded("u:"+password()))}
-	if err := shared.api.Update(t.Context(), hub); err != nil {
-		t.Fatal(err)
-	}
+	rewrite(t, hub, "second.example.com")
 	expectSecret(t, where, "pull.secret", "second.example.com", registry)
 	remove(t, secret)
 	expectSecret(t, where, "pull.secret", "second.example.com", registry)
