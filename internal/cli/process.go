@@ -37,12 +37,18 @@ type processOptions struct {
 }
 
 func (o *processOptions) bindFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "a kubeconfig file to use in place of KUBECONFIG")
-	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "where to serve metrics over HTTP; 0 for nowhere")
-	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "where to serve /healthz and /readyz; 0 for nowhere")
+	o.bindAddresses(flags)
 	flags.BoolVar(&o.leaderElection, "leader-elect", false, "let one of several running instances do the work")
 	flags.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
 		"where instances compete for leadership (default: the operator's own namespace)")
+}
+
+// bindAddresses binds what a process that does not compete with others needs:
+// where the cluster is, and where it serves itself.
+func (o *processOptions) bindAddresses(flags *pflag.FlagSet) {
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "a kubeconfig file to use in place of KUBECONFIG")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "where to serve metrics over HTTP; 0 for nowhere")
+	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "where to serve /healthz and /readyz; 0 for nowhere")
 }
 
 // validate says what is wrong with the options.

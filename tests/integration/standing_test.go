@@ -285,7 +285,7 @@ func TestTheRefresherWithItsRightsOnly(t *testing.T) {
 	})
 	args := []string{"--source-secret=" + home + ".hub.dotted", "--source-secret=" + home + ".ecr", "--target-secret=" + where + ".pull.secret", "--periodic-reconcile-interval=300", "--log.level=debug"}
 	registry := account + ".dkr.ecr.eu-central-1.amazonaws.com"
-	if well, output := runToEnd(t, own, append([]string{"refresher", "--once"}, args...)...); !well {
+	if well, output := runToEnd(t, own, "refresher", append([]string{"--once"}, args...)...); !well {
 		t.Errorf("once, it did not end well:\n%s", output)
 	}
 	if secret, err := secretIn(t, where, "pull.secret"); err != nil {
