@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
@@ -165,6 +166,30 @@ func TestOnlyItsOwnAnnotationsBringAServiceAccount(t *testing.T) {
 	w.OnUpdate(after, anew)
 	if len(w.woken) != 2 {
 		t.Errorf("one of the same name that was made anew: woken are %v", w.woken)
+	}
+}
+
+// An informer that lost its watch tells of what went meanwhile by a tombstone,
+// with what it knew last, and that may be nothing.
+func TestAServiceAccountThatWentUnseenBringsItsOrders(t *testing.T) {
+	gone := annotated("app", twoRoles())
+	both := []string{nameOf(appKey, 0), nameOf(appKey, 1)}
+	for sentence, c := range map[string]struct {
+		told  any
+		woken []string
+	}{
+		"it went before our eyes":        {gone, both},
+		"it went unseen":                 {toolscache.DeletedFinalStateUnknown{Key: "team/app", Obj: gone}, both},
+		"nothing is known of it":         {toolscache.DeletedFinalStateUnknown{Key: "team/app"}, nil},
+		"what is known is of other kind": {toolscache.DeletedFinalStateUnknown{Key: "team/app", Obj: &corev1.Pod{}}, nil},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			w := newWorld(t, nil, nil)
+			w.OnDelete(c.told)
+			if !slices.Equal(w.woken, c.woken) {
+				t.Errorf("woken are %v, want %v", w.woken, c.woken)
+			}
+		})
 	}
 }
 

@@ -326,6 +326,29 @@ func TestWhatIsGoneDoesNotCount(t *testing.T) {
 	}
 }
 
+// An informer that lost its watch tells of what went meanwhile by a tombstone,
+// with what it knew last, and that may be nothing.
+func TestAServiceAccountThatWentUnseenIsLookedAt(t *testing.T) {
+	gone := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+	for sentence, c := range map[string]struct {
+		told    any
+		waiting int
+	}{
+		"it went before our eyes":        {gone, 1},
+		"it went unseen":                 {toolscache.DeletedFinalStateUnknown{Key: key.String(), Obj: gone}, 1},
+		"nothing is known of it":         {toolscache.DeletedFinalStateUnknown{Key: key.String()}, 0},
+		"what is known is of other kind": {toolscache.DeletedFinalStateUnknown{Key: key.String(), Obj: &corev1.Pod{}}, 0},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			w := newWorld(t, attaching(t))
+			accountEvents{w.Controller}.OnDelete(c.told)
+			if got := w.Waiting(); got != c.waiting {
+				t.Errorf("%d wait, want %d", got, c.waiting)
+			}
+		})
+	}
+}
+
 func TestNothingIsDoneBeforeAllGrantsAreKnown(t *testing.T) {
 	w := newWorld(t)
 	w.account.Annotations = map[string]string{v1alpha1.AnnotationAttached: "foreign"}

@@ -175,3 +175,30 @@ func TestNothingLingersThatIsNotNeededAnyMore(t *testing.T) {
 		})
 	}
 }
+
+// An informer that lost its watch tells of what went meanwhile by a tombstone,
+// with what it knew last, and that may be nothing.
+func TestAPodThatWentUnseenIsToldOf(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		tombstone func(w *world) cache.DeletedFinalStateUnknown
+		told      int
+	}{
+		"one that made a difference": {func(w *world) cache.DeletedFinalStateUnknown {
+			return cache.DeletedFinalStateUnknown{Key: "team/app", Obj: w.pod(map[string]string{"pull": "yes"})}
+		}, 1},
+		"one that did not": {func(w *world) cache.DeletedFinalStateUnknown {
+			return cache.DeletedFinalStateUnknown{Key: "team/app", Obj: w.pod(nil)}
+		}, 0},
+		"one of which nothing is known": {func(*world) cache.DeletedFinalStateUnknown {
+			return cache.DeletedFinalStateUnknown{Key: "team/app"}
+		}, 0},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			w := newWorld(t, grace)
+			podEvents{w.Scope}.OnDelete(c.tombstone(w))
+			if got := w.told(); got != c.told {
+				t.Errorf("%d changes are told, want %d", got, c.told)
+			}
+		})
+	}
+}
