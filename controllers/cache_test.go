@@ -1,107 +1,181 @@
 package controllers
 
 import (
-	"slices"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
-	fakesource "k8s.io/client-go/tools/cache/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/internal/kube"
 )
 
-// secretCache runs a cache of some Secrets, which differs from the operator's
-// own only in that no API server lists them. With a namespace it is of the kind
-// that holds single ones; all Secrets must be in it then.
-func secretCache(t *testing.T, namespace string, secrets ...*metav1.PartialObjectMetadata) cache.Cache {
-	t.Helper()
-	listed := fakesource.NewFakeControllerSource()
-	for _, secret := range secrets {
-		listed.Add(secret)
+// apiServer answers every list with the same object, whatever it is a list of,
+// and keeps what was asked for last.
+type apiServer struct{ last atomic.Pointer[http.Request] }
+
+// ServeHTTP refuses to list by a watch, which makes clients list, and otherwise
+// lets watches wait.
+func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch query := r.URL.Query(); {
+	case query.Get("sendInitialEvents") != "":
+		w.WriteHeader(http.StatusUnprocessableEntity)
+	case query.Get("watch") != "":
+		<-r.Context().Done()
+	default:
+		s.last.Store(r)
+		answer := metav1.PartialObjectMetadataList{
+			ListMeta: metav1.ListMeta{ResourceVersion: "1"},
+			Items: []metav1.PartialObjectMetadata{{ObjectMeta: metav1.ObjectMeta{
+				Namespace: "home", Name: "pull", ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "someone"}},
+			}}},
+		}
+		if forMetadata(r) {
+			answer.TypeMeta = metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadataList"}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(answer)
 	}
-	mapper := meta.NewDefaultRESTMapper(nil)
-	for _, kind := range []string{"Secret", "SecretList"} {
+}
+
+// forMetadata tells whether metadata only is asked for.
+func forMetadata(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadataList")
+}
+
+// managerOf returns a manager, with the operator's caches, of a cluster.
+func managerOf(t *testing.T, s *apiServer) manager.Manager {
+	t.Helper()
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	scheme, mapper := runtime.NewScheme(), meta.NewDefaultRESTMapper(nil)
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"Secret", "Pod", "ServiceAccount"} {
 		mapper.Add(corev1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeNamespace)
 	}
-	shape := cache.ByObject{Transform: kube.TransformTarget}
-	if namespace != "" {
-		shape.Namespaces = map[string]cache.Config{namespace: {}}
-	}
-	made, err := cache.New(&rest.Config{}, cache.Options{
-		Mapper: mapper, ReaderFailOnMissingInformer: true,
-		ByObject: map[client.Object]cache.ByObject{kube.SecretMetadata(): shape},
-		NewInformer: func(_ toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
-			return toolscache.NewSharedIndexInformer(listed, kind, resync, indexers)
-		},
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
+	mapper.Add(v1alpha1.GroupVersion.WithKind(v1alpha1.Kind), meta.RESTScopeRoot)
+	mgr, err := ctrl.NewManager(&rest.Config{Host: server.URL}, ctrl.Options{
+		Scheme: scheme, Cache: CacheOptions(), Metrics: metricsserver.Options{BindAddress: "0"},
+		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return mapper, nil },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := made.GetInformer(t.Context(), kube.SecretMetadata(), cache.BlockUntilSynced(false)); err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = made.Start(t.Context()) }()
-	if !made.WaitForCacheSync(t.Context()) {
-		t.Fatal("the Secrets are not known")
-	}
-	return made
+	return mgr
 }
 
-// keptFor is a Secret that is kept for the object of a UID; "" for a foreign one.
-func keptFor(uid, namespace, name string) *metav1.PartialObjectMetadata {
-	secret := kube.SecretMetadata()
-	secret.Namespace, secret.Name = namespace, name
-	if uid != "" {
-		secret.Labels = map[string]string{v1alpha1.LabelOwnerUID: uid}
-	}
-	return secret
+func managersOwn(mgr manager.Manager) (cache.Cache, error) { return mgr.GetCache(), nil }
+
+func named(namespace string) func(manager.Manager) (cache.Cache, error) {
+	return func(mgr manager.Manager) (cache.Cache, error) { return newNamedCache(mgr, "pull", namespace) }
 }
 
-func TestOwnedSecretsAreFound(t *testing.T) {
-	here, there, others := keptFor("mine", "a", "pull"), keptFor("mine", "b", "pull"), keptFor("others", "c", "pull")
-	foreign, elsewhere := keptFor("", "d", "pull"), keptFor("mine", "b", "other")
-	type caches = map[string]cache.Cache
-	cases := map[string]struct {
-		caches targetCaches
-		want   []string
+// Of what there is much in a cluster no more is asked for and kept than needed:
+// of Secrets, above all, no data, and none that are not ours to look at.
+func TestCachesHoldWhatIsNeeded(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		from                 func(manager.Manager) (cache.Cache, error)
+		kind                 client.Object
+		path, labels, fields string
+		whole                bool // not metadata only
 	}{
-		"in the cache of all": {
-			targetCaches{all: secretCache(t, "", here, there, others)}, []string{"a/pull", "b/pull"}},
-		"in the cache of a name, where foreign ones are too": {
-			targetCaches{byName: caches{"pull": secretCache(t, "", here, there, others, foreign)}}, []string{"a/pull", "b/pull"}},
-		"in the caches of several names": {
-			targetCaches{byName: caches{"pull": secretCache(t, "", here, others), "other": secretCache(t, "", elsewhere)}}, []string{"a/pull", "b/other"}},
-		"in the cache of a name in one namespace": {
-			targetCaches{byName: caches{"pull": secretCache(t, "a", here)}}, []string{"a/pull"}},
-		"nowhere if there are none": {
-			targetCaches{all: secretCache(t, "", others)}, nil},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			if err := c.caches.Index(t.Context(), nil); err != nil {
-				t.Fatal(err)
-			}
-			owned, err := c.caches.OwnedBy(t.Context(), types.UID("mine"))
+		"Secrets that are kept": {
+			from: managersOwn, kind: kube.SecretMetadata(), path: "/api/v1/secrets", labels: v1alpha1.LabelOwnerUID,
+		},
+		"Secrets of a name": {
+			from: named(""), kind: kube.SecretMetadata(), path: "/api/v1/secrets", fields: "metadata.name=pull",
+		},
+		"Secrets of a name in one namespace": {
+			from: named("home"), kind: kube.SecretMetadata(), path: "/api/v1/namespaces/home/secrets", fields: "metadata.name=pull",
+		},
+		"Namespaces": {from: managersOwn, kind: kube.NamespaceMetadata(), path: "/api/v1/namespaces"},
+		"Pods": {
+			from: newPodCache, kind: kube.PodMetadata(), path: "/api/v1/pods", fields: "status.phase!=Failed,status.phase!=Succeeded",
+		},
+		"ServiceAccounts": {from: newAccountCache, kind: &corev1.ServiceAccount{}, path: "/api/v1/serviceaccounts", whole: true},
+		"ImagePullSecrets": {
+			from: managersOwn, kind: &v1alpha1.ImagePullSecret{}, path: "/apis/images.banzaicloud.io/v1alpha1/imagepullsecrets", whole: true,
+		},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			server := &apiServer{}
+			from, err := c.from(managerOf(t, server))
 			if err != nil {
 				t.Fatal(err)
 			}
-			var got []string
-			for _, key := range owned {
-				got = append(got, key.String())
+			stripped := cached(t, from, c.kind)
+			asked := server.last.Load()
+			query := asked.URL.Query()
+			if asked.URL.Path != c.path || query.Get("labelSelector") != c.labels || query.Get("fieldSelector") != c.fields || forMetadata(asked) == c.whole {
+				t.Errorf("asked for %s, only for metadata: %t", asked.URL, forMetadata(asked))
 			}
-			if slices.Sort(got); !slices.Equal(got, c.want) {
-				t.Errorf("found %q, want %q", got, c.want)
+			if len(stripped.GetManagedFields()) > 0 {
+				t.Error("what is not needed is kept")
 			}
 		})
+	}
+}
+
+// cached runs a cache of one kind and returns the object that comes into it.
+func cached(t *testing.T, from cache.Cache, kind client.Object) client.Object {
+	t.Helper()
+	informer, err := from.GetInformer(t.Context(), kind, cache.BlockUntilSynced(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	came := make(chan client.Object, 1)
+	if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: func(object any) { came <- object.(client.Object) },
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- from.Start(ctx) }()
+	defer func() {
+		cancel()
+		<-done
+	}()
+	return <-came
+}
+
+// What is not meant to be cached can't be read from a cache by mistake, which
+// would begin to hold all there is of it.
+func TestNothingElseIsCached(t *testing.T) {
+	server := &apiServer{}
+	mgr := managerOf(t, server)
+	accounts, err := newAccountCache(mgr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for sentence, from := range map[string]cache.Cache{"the manager's": mgr.GetCache(), "that of ServiceAccounts": accounts} {
+		for _, kind := range []client.Object{&corev1.Secret{}, &corev1.Pod{}, &corev1.ConfigMap{}, &corev1.Namespace{}} {
+			var missing *cache.ErrResourceNotCached
+			if err := from.Get(t.Context(), client.ObjectKey{Namespace: "home", Name: "pull"}, kind); !errors.As(err, &missing) {
+				t.Errorf("%s cache answers for a %T with %v", sentence, kind, err)
+			}
+		}
+	}
+	if asked := server.last.Load(); asked != nil {
+		t.Errorf("asked for %s", asked.URL)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
@@ -70,5 +71,31 @@ func TestTransformsKeepWhatSelectionNeeds(t *testing.T) {
 				t.Errorf("transformed: %+v", object.ObjectMeta)
 			}
 		})
+	}
+}
+
+// Of ServiceAccounts, too, nothing is kept but what decides.
+func TestTransformServiceAccountKeepsWhatAttachingNeeds(t *testing.T) {
+	going := metav1.Now()
+	want := &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "ns", Name: "name", UID: "uid", ResourceVersion: "7", DeletionTimestamp: &going,
+			Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d"},
+		},
+		ImagePullSecrets: []corev1.LocalObjectReference{{Name: "pull"}},
+	}
+	whole := want.DeepCopy()
+	whole.Annotations[corev1.LastAppliedConfigAnnotation] = "long"
+	whole.ManagedFields, whole.OwnerReferences = []metav1.ManagedFieldsEntry{{}}, []metav1.OwnerReference{{}}
+	whole.Secrets = []corev1.ObjectReference{{Name: "token"}}
+	var object any = whole
+	for range 2 { // the cache may show its own result to it
+		var err error
+		if object, err = TransformServiceAccount(object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !equality.Semantic.DeepEqual(object, want) {
+		t.Errorf("transformed: %+v", object)
 	}
 }
