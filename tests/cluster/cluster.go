@@ -22,9 +22,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
 
@@ -53,10 +55,13 @@ type Options struct {
 // Cluster is a running control plane. Its methods may be called from several
 // goroutines at once, and what they return stays valid until Stop.
 type Cluster struct {
-	dir        string
-	record     *os.File // locked for as long as this process lives, see leftovers.go
-	config     *rest.Config
-	components []*component // in starting order; complete once Start returned
+	dir    string
+	record *os.File // locked for as long as this process lives, see leftovers.go
+	config *rest.Config
+
+	mu         sync.Mutex
+	components []*component // that should run, in starting order
+	apiServer  []string     // its command while it is stopped
 
 	stopOnce sync.Once
 	stopErr  error
@@ -120,7 +125,6 @@ func startOnce(ctx context.Context, commands commands, running records, apiServe
 		c.stopOnce.Do(func() { cleanup = c.tearDown() })
 		return nil, errors.Join(err, cleanup)
 	}
-	// Only now, because Stop reads c.components, which bringUp appends to.
 	context.AfterFunc(ctx, func() { _ = c.Stop() })
 	return c, nil
 }
@@ -149,8 +153,42 @@ func (c *Cluster) Issuer() string { return issuer }
 // component logs to logs/<component>.log in it.
 func (c *Cluster) Dir() string { return c.dir }
 
-// Stop ends the controller manager, the API server and etcd, in this order,
-// and removes Dir. The error names a component that had ended before, with
+// StopAPIServer ends the API server alone, as an update of the control plane
+// does: etcd keeps what it held. Clients find nobody listening.
+func (c *Cluster) StopAPIServer() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.IndexFunc(c.components, func(running *component) bool { return running.name == kubeAPIServer })
+	if i < 0 {
+		return errors.New("the API server does not run")
+	}
+	stopped := c.components[i]
+	c.components = slices.Delete(c.components, i, i+1)
+	c.apiServer = stopped.cmd.Args
+	return stopped.stop()
+}
+
+// StartAPIServer starts the API server again after StopAPIServer, at the same
+// address, and returns once it is ready.
+func (c *Cluster) StartAPIServer(ctx context.Context) error {
+	client, err := kubernetes.NewForConfig(c.config)
+	if err != nil {
+		return fmt.Errorf("make a client: %w", err)
+	}
+	c.mu.Lock()
+	command := c.apiServer
+	c.apiServer = nil
+	c.mu.Unlock()
+	if command == nil {
+		return errors.New("the API server was not stopped")
+	}
+	if err := c.run(kubeAPIServer, command); err != nil {
+		return err
+	}
+	return c.await(ctx, "the API server is ready again", apiServerReady(client))
+}
+
+// Stop ends the components, etcd last, and removes Dir. The error names a component that had ended before, with
 // its last log lines, or what could not be stopped or removed. Calls after
 // the first wait for it and return the same.
 func (c *Cluster) Stop() error {
@@ -162,7 +200,7 @@ func (c *Cluster) Stop() error {
 
 // ended returns an error for the first component that has ended by itself.
 func (c *Cluster) ended() error {
-	for _, component := range c.components {
+	for _, component := range c.running() {
 		select {
 		case <-component.done:
 			return component.exitError()
@@ -172,11 +210,18 @@ func (c *Cluster) ended() error {
 	return nil
 }
 
+// running returns the components that should run, in starting order.
+func (c *Cluster) running() []*component {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.components)
+}
+
 // tearDown stops and removes as much of the cluster as exists.
 func (c *Cluster) tearDown() error {
 	var errs []error
-	for i := len(c.components) - 1; i >= 0; i-- {
-		errs = append(errs, c.components[i].stop())
+	for _, component := range slices.Backward(c.running()) {
+		errs = append(errs, component.stop())
 	}
 	if err := errors.Join(errs...); err != nil {
 		// The record stays, so that the next Start tries again.

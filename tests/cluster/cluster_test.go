@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -105,6 +107,7 @@ func TestCluster(t *testing.T) {
 	t.Run("what an object owned is collected after it", func(t *testing.T) { checkGarbageCollection(t, c) })
 	t.Run("a deleted namespace goes away", func(t *testing.T) { checkNamespaceDeletion(t, c) })
 	t.Run("a request without credentials is refused", func(t *testing.T) { checkAnonymous(t, c) })
+	t.Run("the API server comes back with what it held", func(t *testing.T) { checkAPIServerRestart(t, c) })
 	t.Run("Config returns a copy each time", func(t *testing.T) {
 		config := c.Config()
 		config.Host = "changed"
@@ -197,6 +200,33 @@ func checkAnonymous(t *testing.T, c *Cluster) {
 	if response.StatusCode != http.StatusUnauthorized {
 		t.Errorf("got %s, want 401", response.Status)
 	}
+}
+
+func checkAPIServerRestart(t *testing.T, c *Cluster) {
+	if err := c.StartAPIServer(t.Context()); err == nil {
+		t.Error("an API server that runs was started")
+	}
+	client := clientFor(t, c.Config())
+	makeNamespace(t, client, "kept")
+	if err := c.StopAPIServer(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.CoreV1().Namespaces().Get(t.Context(), "kept", metav1.GetOptions{}); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("stopped: got %v, want a refused connection", err)
+	}
+	if err := c.StopAPIServer(); err == nil {
+		t.Error("an API server that does not run was stopped")
+	}
+	if err := c.StartAPIServer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	must[*corev1.Namespace](t)(client.CoreV1().Namespaces().Get(t.Context(), "kept", metav1.GetOptions{}))
+	// The controller manager finds it, too.
+	eventually(t, "a new namespace has its ServiceAccount", func() bool {
+		_, _ = client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "after"}}, metav1.CreateOptions{})
+		_, err := client.CoreV1().ServiceAccounts("after").Get(t.Context(), "default", metav1.GetOptions{})
+		return err == nil
+	})
 }
 
 func TestTwoClustersStandSideBySide(t *testing.T) {

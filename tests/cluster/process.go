@@ -36,10 +36,10 @@ type component struct {
 }
 
 // startComponent runs command in dir with its output in
-// dir/logs/<name>.log.
+// dir/logs/<name>.log, after what is there.
 func startComponent(name string, command []string, dir string) (*component, error) {
 	c := &component{name: name, logPath: filepath.Join(dir, "logs", name+".log"), done: make(chan struct{})}
-	log, err := os.Create(c.logPath)
+	log, err := os.OpenFile(c.logPath, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("make the log of %s: %w", name, err)
 	}

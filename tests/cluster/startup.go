@@ -41,20 +41,20 @@ func (c *Cluster) bringUp(ctx context.Context, commands commands, running record
 		return fmt.Errorf("make a client: %w", err)
 	}
 
-	if err := c.run(commands, etcd, etcdArgs(c.dir, etcdPort)); err != nil {
+	if err := c.run(etcd, append(commands(etcd), etcdArgs(c.dir, etcdPort)...)); err != nil {
 		return err
 	}
 	if err := c.await(ctx, "etcd is healthy", etcdHealthy("http://"+loopback(etcdPort)+"/health")); err != nil {
 		return err
 	}
 	args := append(kubeAPIServerArgs(c.dir, etcdPort, securePort), apiServerArgs...)
-	if err := c.run(commands, kubeAPIServer, args); err != nil {
+	if err := c.run(kubeAPIServer, append(commands(kubeAPIServer), args...)); err != nil {
 		return err
 	}
 	if err := c.await(ctx, "the API server is ready", apiServerReady(client)); err != nil {
 		return err
 	}
-	if err := c.run(commands, kubeControllerManager, kubeControllerManagerArgs(c.dir)); err != nil {
+	if err := c.run(kubeControllerManager, append(commands(kubeControllerManager), kubeControllerManagerArgs(c.dir)...)); err != nil {
 		return err
 	}
 	return c.await(ctx, "the controller manager has made the default ServiceAccount", defaultServiceAccountExists(client))
@@ -81,11 +81,13 @@ func (c *Cluster) makeDir(ctx context.Context, running records) error {
 }
 
 // run starts a component and takes responsibility for stopping it.
-func (c *Cluster) run(commands commands, name string, args []string) error {
-	component, err := startComponent(name, append(commands(name), args...), c.dir)
+func (c *Cluster) run(name string, command []string) error {
+	component, err := startComponent(name, command, c.dir)
 	if err != nil {
 		return err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.components = append(c.components, component)
 	return nil
 }
@@ -108,8 +110,8 @@ func (c *Cluster) await(ctx context.Context, condition string, check func(contex
 		}
 		select {
 		case <-ctx.Done():
-			last := c.components[len(c.components)-1]
-			return fmt.Errorf("wait until %s: %w (last: %w)\n%s", condition, ctx.Err(), err, last.logTail())
+			running := c.running()
+			return fmt.Errorf("wait until %s: %w (last: %w)\n%s", condition, ctx.Err(), err, running[len(running)-1].logTail())
 		case <-ticker.C:
 		}
 	}
