@@ -879,7 +879,7 @@ func TestBadTargetsAreMetByTheConflictPolicy(t *testing.T) {
 
 			expectSecret(t, free, "pull", goodRegistry)
 			if conflict.becomes == leftAlone {
-				expectConflict(t, made.Name, stood, conflict.says)
+				expectConflict(t, made.Name, stood, free, conflict.says)
 				return
 			}
 			ours := expectSecret(t, taken, "pull", goodRegistry)
@@ -893,8 +893,9 @@ func TestBadTargetsAreMetByTheConflictPolicy(t *testing.T) {
 }
 
 // expectConflict waits until an object tells that a Secret is in its way, and
-// checks that this Secret is as it was.
-func expectConflict(t *testing.T, name string, stood *corev1.Secret, says string) {
+// that its own stands in the one other namespace, and checks that the Secret in
+// its way is as it was.
+func expectConflict(t *testing.T, name string, stood *corev1.Secret, other, says string) {
 	t.Helper()
 	expectSaying(t, name, v1alpha1.ConditionTargetsReady, v1alpha1.ReasonConflict, says, fmt.Sprintf("Secret %s/%s exists", stood.Namespace, stood.Name))
 	expectSaying(t, name, v1alpha1.ConditionReady, v1alpha1.ReasonConflict, says)
@@ -902,7 +903,7 @@ func expectConflict(t *testing.T, name string, stood *corev1.Secret, says string
 	eventually(t, name+" told of one failing namespace", func() error {
 		status := get(t, name).Status
 		if len(status.Failing) != 1 || status.Failing[0].Namespace != stood.Namespace || status.Failing[0].Reason != v1alpha1.ReasonConflict ||
-			status.Targets != (v1alpha1.TargetCounts{Selected: 2, Ready: 1, Failing: 1}) {
+			status.Targets != (v1alpha1.TargetCounts{Selected: 2, Ready: 1, Failing: 1}) || !slices.Equal(status.ManagedNamespaces, []string{other}) {
 			return fmt.Errorf("its status is %+v", status)
 		}
 		return nil
@@ -929,7 +930,7 @@ func TestBadTargetThatIsDeletedByItsOwnerIsNoConflictAnyMore(t *testing.T) {
 	secret.Namespace, secret.Name = taken, "pull"
 	stood := create(t, secret)
 	name := object(t, "pull", label, staticSource(t, free, goodRegistry)).Name
-	expectConflict(t, name, stood, "")
+	expectConflict(t, name, stood, free, "")
 
 	if err := shared.api.Delete(t.Context(), stood); err != nil {
 		t.Fatal(err)

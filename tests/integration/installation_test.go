@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -339,6 +340,21 @@ func TestNamedModeNeedsRightsOnNamesOnly(t *testing.T) {
 	relabel(t, selected, label, "no")
 	expectNoSecret(t, selected, "pull")
 
+	t.Run("a Pod brings no Secret where that is switched off, whatever the rights", func(t *testing.T) {
+		grantRules(t, shared.api, "pods", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list", "watch"}})
+		workload, byRule, labels := namespace(t), unique("label"), map[string]string{unique("label"): "yes"}
+		pod(t, workload, metav1.ObjectMeta{Labels: labels})
+		byPods := newObject("pull", byRule, ref)
+		byPods.Spec.Target.NamespacesWithPods.Labels = []metav1.LabelSelector{{MatchLabels: labels}}
+		create(t, byPods)
+		expectSaying(t, byPods.Name, v1alpha1.ConditionReady, v1alpha1.ReasonInvalidSelector,
+			"spec.target.namespacesWithPods is not evaluated", "--pod-selectors=false", "podSelectors.enabled")
+		pod(t, workload, metav1.ObjectMeta{Labels: labels})
+		expectSecret(t, namespace(t, byRule, "yes"), "pull", account.host()) // its other rules work
+		if _, err := secretIn(t, workload, "pull"); !apierrors.IsNotFound(err) {
+			t.Errorf("the Secret in the Pods' namespace: %v", err)
+		}
+	})
 	t.Run("another target name becomes a condition with the rule", func(t *testing.T) {
 		other := object(t, "elsewhere", label, ref)
 		message := expectCondition(t, other.Name, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTargetForbidden)

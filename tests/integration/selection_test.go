@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"context"
+	"fmt"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -152,17 +154,60 @@ func TestATerminatingNamespaceIsNoFailure(t *testing.T) {
 	t.Parallel()
 	home, label := namespace(t), unique("label")
 	stays, goes := namespace(t, label, "yes"), namespace(t, label, "yes")
-	// A finalizer holds the namespace in its termination.
-	held := create(t, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: goes, Name: "held", Finalizers: []string{"example.com/hold"}}})
-	t.Cleanup(func() {
-		_ = shared.api.Patch(t.Context(), held, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`)))
-	})
+	release := hold(t, goes)
 	made := object(t, "pull", label, staticSource(t, home, registry))
 	expectReady(t, made.Name, 2)
 	remove(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: goes}})
 	expectReady(t, made.Name, 1)
 	expectSecret(t, stays, "pull", registry)
-	if err := shared.api.Patch(t.Context(), held, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))); err != nil {
+	if err := release(); err != nil {
 		t.Error(err)
 	}
+}
+
+// hold keeps a namespace, once it is deleted, in its termination by a finalizer
+// until release is called, or the test ends.
+func hold(t *testing.T, namespace string) (release func() error) {
+	t.Helper()
+	held := create(t, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "held", Finalizers: []string{"example.com/hold"}}})
+	release = func() error {
+		return shared.api.Patch(context.Background(), held, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`)))
+	}
+	t.Cleanup(func() { _ = release() })
+	return release
+}
+
+// Nothing that keeps a namespace from its Secret keeps it in another one.
+func TestADeselectedNamespaceLosesItsSecretWhileOthersFail(t *testing.T) {
+	t.Parallel()
+	home, label := namespace(t), unique("label")
+	taken, goes, leaves := namespace(t, label, "yes"), namespace(t, label, "yes"), namespace(t, label, "yes")
+	secret := foreign["logins"](t, taken)
+	secret.Namespace, secret.Name = taken, "pull"
+	stood := create(t, secret)
+	hold(t, goes)
+	made := object(t, "pull", label, staticSource(t, home, registry))
+	expectCounts(t, made.Name, v1alpha1.TargetCounts{Selected: 3, Ready: 2, Failing: 1})
+	remove(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: goes}})
+	expectConflict(t, made.Name, stood, leaves, "is not kept by this operator")
+
+	relabel(t, leaves, label, "no")
+	expectNoSecret(t, leaves, "pull")
+	expectCounts(t, made.Name, v1alpha1.TargetCounts{Selected: 1, Failing: 1})
+	expectCondition(t, made.Name, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonConflict)
+	if managed := get(t, made.Name).Status.ManagedNamespaces; len(managed) > 0 {
+		t.Errorf("managedNamespaces are %v", managed)
+	}
+	expectUntouched(t, stood)
+}
+
+// expectCounts waits until an object tells of so many namespaces.
+func expectCounts(t *testing.T, name string, want v1alpha1.TargetCounts) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%s tells of %+v", name, want), func() error {
+		if status := get(t, name).Status; status.Targets != want {
+			return fmt.Errorf("its status is %+v", status)
+		}
+		return nil
+	})
 }

@@ -111,3 +111,22 @@ func newObject(secretName, label string, sources ...v1alpha1.CredentialSource) *
 	}
 	return made
 }
+
+// Who calls AWS is the user of an access key, or the role that it assumes: each
+// gets a token of his own, also with the same key in the same region.
+func TestAnAccessKeyWithAndWithoutARoleAreTwoIdentities(t *testing.T) {
+	t.Parallel()
+	account, other := newECRAccount(t), newECRAccount(t)
+	role := "arn:aws:iam::" + other.ID + ":role/pull"
+	shared.cloud.AddRole(role, fakecloud.Trust{Principals: []string{account.Key.UserARN}})
+	shared.cloud.GrantECR(role, other.ID)
+	withRole := account.data()
+	withRole["accountID"], withRole["roleArn"] = other.ID, role
+
+	home, label := namespace(t), unique("label")
+	selected := namespace(t, label, "yes")
+	object(t, "pull", label, source(t, home, v1alpha1.SecretTypeECR, account.data()), source(t, home, v1alpha1.SecretTypeECR, withRole))
+	expectSecret(t, selected, "pull", account.host(), other.host())
+	expectPull(t, selected, "pull", account.host())
+	expectPull(t, selected, "pull", other.host())
+}
