@@ -36,7 +36,7 @@ TEST_MODULES := tests tests/kubelet tests/witness
 # of their package: `make test` gives them two processes of their own, for those
 # that mostly wait and for those that mostly work. What is not named here runs
 # with the rest.
-WAITING := AMissingRightIsNamed|AnOutage.*|AttachingWithAnOperatorOfItsOwn|BadTransportInAClusterOfItsOwn|LeasesThatMayNotBeRead.*|\
+WAITING := AMissingRightIsNamed|AnOutage.*|AttachingWithAnOperatorOfItsOwn|BadTransportInAClusterOfItsOwn|LeasesThatMayNotBeRead.*|LossesAreSurvived|\
 ManyLoginsThatEndIn.*|PodsThatWereThereBeforeCount|RecoveryWithoutItsRights.*
 WORKING := ARestart.*|ASourceThatGoesWhile.*|AnnotatedObjects.*|BadAWSAndGoogleForAnOperator.*|Fence.*|Injection.*|NamedMode.*|\
 SourcesOfEveryCloud.*|TenantsInACluster.*|TheManagerOnce.*|ThePatcher.*|TheRefresher.*

@@ -88,8 +88,15 @@ func newNamedCache(mgr manager.Manager, name, namespace string) (cache.Cache, er
 	if err != nil {
 		return nil, err
 	}
-	return named, mgr.Add(named)
+	return named, mgr.Add(ahead{named})
 }
+
+// ahead has the manager start a cache with its own, whoever leads: it starts
+// what is only a cache.Cache on the leader, and the others would never be ready.
+type ahead struct{ cache.Cache }
+
+// GetCache is what the manager knows such caches by.
+func (a ahead) GetCache() cache.Cache { return a.Cache }
 
 // unfinished are Pods that run, or have yet to.
 const unfinished = "status.phase!=" + string(corev1.PodSucceeded) + ",status.phase!=" + string(corev1.PodFailed)
