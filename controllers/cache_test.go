@@ -149,13 +149,14 @@ func cached(t *testing.T, from cache.Cache, kind client.Object) client.Object {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- from.Start(ctx) }()
-	defer func() {
-		cancel()
-		<-done
-	}()
-	return <-came
+	ended := make(chan error, 1)
+	go func() { ended <- from.Start(ctx) }()
+	found := <-came
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	return found
 }
 
 // What is not meant to be cached can't be read from a cache by mistake, which

@@ -100,7 +100,9 @@ func loseLeaders(t *testing.T, own *cluster.Cluster) {
 	first := runOperator(t, own, arguments...)
 	serve()
 	second := runOperator(t, own, arguments...)
-	serve()
+	for range 5 {
+		serve()
+	}
 	expectIdle(t, second)
 	first.Kill()
 	serve()
@@ -121,9 +123,16 @@ func loseLeaders(t *testing.T, own *cluster.Cluster) {
 	}
 }
 
-// expectIdle checks that an operator writes nothing and knows of no object.
+// expectIdle waits until an operator competes for the lease, and checks that it
+// writes nothing and knows of no object.
 func expectIdle(t *testing.T, process *operator.Process) {
 	t.Helper()
+	eventually(t, "an operator competes for the lease", func() error {
+		if !strings.Contains(strings.ToLower(process.Log()), "attempting to acquire leader lease") {
+			return errors.New("it does not say so")
+		}
+		return nil
+	})
 	metrics, err := process.Metrics(t.Context())
 	if err != nil {
 		t.Fatal(err)
