@@ -93,17 +93,21 @@ lint: bin/golangci-lint bin/helm bin/helm3 ## Lint the Go code and the chart.
 
 ##@ Test
 
+# Go would take results from its cache though the operator or the chart has
+# changed, which the tests of other modules run as processes.
+FRESH := -count=1 -timeout 30m
+
 .PHONY: test
 test: prepare ## Run every test that needs no root, in every module. ARGS="-run TestX -v"
 	@status=0; \
 	go test $(ARGS) ./... || status=1; \
-	(cd tests && go test -timeout 30m -run '$(call alone,$(WAITING))' $(ARGS) ./integration) & waiting=$$!; \
-	(cd tests && go test -timeout 30m -run '$(call alone,$(WORKING))' $(ARGS) ./integration) & working=$$!; \
-	(cd tests && go test -timeout 30m -skip '$(call alone,$(WAITING)|$(WORKING))' $(ARGS) ./...) || status=1; \
+	(cd tests && go test $(FRESH) -run '$(call alone,$(WAITING))' $(ARGS) ./integration) & waiting=$$!; \
+	(cd tests && go test $(FRESH) -run '$(call alone,$(WORKING))' $(ARGS) ./integration) & working=$$!; \
+	(cd tests && go test $(FRESH) -skip '$(call alone,$(WAITING)|$(WORKING))' $(ARGS) ./...) || status=1; \
 	wait $$waiting || status=1; \
 	wait $$working || status=1; \
 	for module in $(filter-out tests,$(TEST_MODULES)); do \
-		(cd $$module && go test -timeout 30m $(ARGS) ./...) || status=1; \
+		(cd $$module && go test $(FRESH) $(ARGS) ./...) || status=1; \
 	done; \
 	exit $$status
 
