@@ -62,6 +62,39 @@ func TestTheServiceMonitorFindsTheMetrics(t *testing.T) {
 	})
 }
 
+// What the PodMonitor selects are the operator's Pods, and its port is theirs.
+func TestThePodMonitorFindsTheMetrics(t *testing.T) {
+	const values = `{podMonitor: {enabled: true, scrapeInterval: 30s, labels: {release: prometheus}}, nameOverride: other}`
+	type podMonitor struct {
+		metav1.ObjectMeta `json:"metadata"`
+		Spec              struct {
+			Selector  metav1.LabelSelector `json:"selector"`
+			Endpoints []struct {
+				Port     string `json:"port"`
+				Interval string `json:"interval"`
+			} `json:"podMetricsEndpoints"`
+		} `json:"spec"`
+	}
+	eachHelm(t, func(t *testing.T, h helm) {
+		rendered := h.mustTemplate(t, values)
+		const full = namespace + "/" + name + "-other"
+		monitor := into[podMonitor](t, rendered, "PodMonitor "+full)
+		pod := into[appsv1.Deployment](t, rendered, "Deployment "+full).Spec.Template
+		selector, err := metav1.LabelSelectorAsSelector(&monitor.Spec.Selector)
+		if err != nil || selector.Empty() || !selector.Matches(labels.Set(pod.Labels)) {
+			t.Errorf("it selects %v (%v), the Pod has %v", selector, err, pod.Labels)
+		}
+		if monitor.Labels["release"] != "prometheus" || monitor.Spec.Endpoints[0].Interval != "30s" {
+			t.Errorf("its labels are %v, it scrapes %v", monitor.Labels, monitor.Spec.Endpoints)
+		}
+		if !slices.ContainsFunc(pod.Spec.Containers[0].Ports, func(p corev1.ContainerPort) bool {
+			return p.Name == monitor.Spec.Endpoints[0].Port && p.ContainerPort == 8080
+		}) {
+			t.Errorf("it scrapes %v, the container has %v", monitor.Spec.Endpoints, pod.Spec.Containers[0].Ports)
+		}
+	})
+}
+
 // rule is a rule of the Prometheus operator's, as far as it is documented.
 type rule struct {
 	Alert string `json:"alert"`
