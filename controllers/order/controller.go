@@ -334,7 +334,11 @@ func (c *Controller) obtain(ctx context.Context, order *Order, now time.Time) ([
 			leaseKeys = append(leaseKeys, leaseKey)
 		}
 		last, known := c.memory.last(object.Name, s.ID)
-		if !known && found.missed() && key != nil {
+		switch {
+		case known || len(found.Logins) > 0:
+		case key == nil:
+			found = found.stillTold(object, now)
+		case found.missed():
 			var err error
 			if last, err = c.recall(ctx, order, found, key, now); err != nil {
 				return nil, err

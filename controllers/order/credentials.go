@@ -25,6 +25,9 @@ type credential struct {
 	Provider string
 	// Registries are those that a provider's login is for, known before it.
 	Registries []string
+	// Told are the registries that the status tells of and whose logins are still
+	// to be read back, after a restart.
+	Told []string
 	// Logins are usable; nil if there are none.
 	Logins dockerconfig.Logins
 	// LeftOut are the keys of logins that are there and not usable.
@@ -262,6 +265,21 @@ func toldOf(object *v1alpha1.ImagePullSecret, s source, now time.Time) (v1alpha1
 		}
 	}
 	return v1alpha1.CredentialStatus{}, false
+}
+
+// stillTold returns c with what the status tells that its source gave, while
+// that can't be read back: it would be forgotten with the status.
+func (c credential) stillTold(object *v1alpha1.ImagePullSecret, now time.Time) credential {
+	if told, ok := toldOf(object, c.Source, now); ok {
+		c.Told = told.Registries
+		if told.ExpiresAt != nil {
+			c.ExpiresAt = told.ExpiresAt.Time
+		}
+		if told.RenewAt != nil {
+			c.RenewAt = told.RenewAt.Time
+		}
+	}
+	return c
 }
 
 // recalled is what a source gave, by what its status told and by the logins

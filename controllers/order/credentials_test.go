@@ -206,6 +206,26 @@ func TestToldOf(t *testing.T) {
 	}
 }
 
+// While the key is not there by which logins are read back, the status goes on
+// telling what is to be read.
+func TestWhatIsToBeReadBackStaysTold(t *testing.T) {
+	told := v1alpha1.CredentialStatus{Name: hub.Name, Registries: []string{"r"}, ExpiresAt: timeOrNil(now.Add(time.Hour)), RenewAt: timeOrNil(now.Add(time.Minute))}
+	object := &v1alpha1.ImagePullSecret{}
+	object.Status.Credentials = []v1alpha1.CredentialStatus{told}
+	failing := credential{Source: hub, Failed: true, Reason: v1alpha1.ReasonSourceNotFound}.stillTold(object, now)
+	status := assessment{Credentials: []credential{failing}}.credentials()[0]
+	if status.Reason != v1alpha1.ReasonSourceNotFound || status.Ready != metav1.ConditionFalse {
+		t.Errorf("the failure is not told: %+v", status)
+	}
+	object.Status.Credentials = []v1alpha1.CredentialStatus{status}
+	if again, ok := toldOf(object, hub, now); !ok || !again.ExpiresAt.Equal(told.ExpiresAt) || !again.RenewAt.Equal(told.RenewAt) || again.Registries[0] != "r" {
+		t.Errorf("afterwards the status tells %+v", status)
+	}
+	if other := (credential{Source: called("ns/other"), Failed: true}).stillTold(object, now); other.Told != nil {
+		t.Errorf("another source is told to have given %v", other.Told)
+	}
+}
+
 // A dead login must not stand in the way of one that works.
 func TestAnExpiredLoginGivesWay(t *testing.T) {
 	all := []credential{

@@ -299,6 +299,9 @@ func (a assessment) credentials() []v1alpha1.CredentialStatus {
 			status.Reason = v1alpha1.ReasonReady
 		}
 		registries := slices.Sorted(maps.Keys(c.Logins))
+		if len(registries) == 0 {
+			registries = c.Told
+		}
 		if len(registries) == 0 && !c.Source.isSecret() {
 			registries = slices.Sorted(slices.Values(c.Registries))
 		}

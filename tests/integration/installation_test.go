@@ -286,7 +286,8 @@ func TestLeasesThatMayNotBeReadAreTold(t *testing.T) {
 	ref := staticSource(t, home, registry)
 	rules := namedRules("pull", ref.Name)
 	grantRules(t, shared.api, "no-leases", append(rules[:5:5], rules[len(rules)-1])...)
-	runOperator(t, own, "--target-secret-names=pull", "--pod-selectors=false")
+	flags := []string{"--target-secret-names=pull", "--pod-selectors=false"}
+	process := runOperator(t, own, flags...)
 	made := object(t, "pull", label, ref)
 	message := expectCondition(t, made.Name, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonLeasesUnavailable)
 	if want := "imagepullsecret-operator-leases-0"; !strings.Contains(message, want) {
@@ -294,6 +295,20 @@ func TestLeasesThatMayNotBeReadAreTold(t *testing.T) {
 	}
 	grantRules(t, shared.api, "leases", rules...)
 	expectReady(t, made.Name, 1)
+
+	// After a restart they hold the key by which logins are known that stand
+	// where they were written: what a lost source gave waits for it.
+	if err := process.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	remove(t, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "leases"}})
+	remove(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ref.Namespace, Name: ref.Name}})
+	runOperator(t, own, flags...)
+	expectCondition(t, made.Name, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonLeasesUnavailable)
+	remove(t, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "leases"}})
+	grantRules(t, shared.api, "leases", rules...)
+	expectCondition(t, made.Name, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound)
+	expectSecret(t, namespace(t, label, "yes"), "pull", registry)
 }
 
 // namedRules are all the rights of an operator that keeps Secrets of one name
