@@ -3,13 +3,16 @@ FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 ARG TARGETOS
 ARG TARGETARCH
 ARG VERSION=dev
+ARG COMMIT=
+ARG DATE=
 
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -tags grpcnotrace \
-    -ldflags "-s -w -X github.com/imagepullsecrets/operator/internal/version.version=$VERSION" \
+RUN stamp=github.com/imagepullsecrets/operator/internal/version && \
+    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false -tags grpcnotrace \
+    -ldflags "-s -w -X $stamp.version=$VERSION -X $stamp.commit=$COMMIT -X $stamp.date=$DATE" \
     -o /out/imagepullsecret-operator .
 
 FROM gcr.io/distroless/static:nonroot

@@ -20,8 +20,10 @@ func execute(t *testing.T, args ...string) (string, error) {
 }
 
 func TestVersion(t *testing.T) {
-	if out, err := execute(t, "version"); err != nil || out != "dev\n" {
-		t.Errorf("got %q, %v", out, err)
+	for args, want := range map[string]string{"version": "dev\n", "--version": "imagepullsecret-operator version dev\n"} {
+		if out, err := execute(t, args); err != nil || out != want {
+			t.Errorf("%s: got %q, %v, want %q", args, out, err, want)
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ func NewRoot(out, errOut io.Writer) *cobra.Command {
 		Short: "Keeps registry credentials in every namespace that needs them",
 		Long: "imagepullsecret-operator keeps one Secret with registry logins in every namespace that an\n" +
 			"ImagePullSecret selects, and renews short-lived logins before they expire.",
-		Version:       version.Version(),
+		Version:       version.Describe(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -44,10 +44,10 @@ func NewRoot(out, errOut io.Writer) *cobra.Command {
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print the version",
+		Short: "Print the version, and the commit that it was built from",
 		Args:  cobra.NoArgs,
 		Run: func(command *cobra.Command, _ []string) {
-			fmt.Fprintln(command.OutOrStdout(), version.Version())
+			fmt.Fprintln(command.OutOrStdout(), version.Describe())
 		},
 	}
 }

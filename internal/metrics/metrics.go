@@ -52,8 +52,8 @@ func New(registerer prometheus.Registerer) *Metrics {
 		evictions: counter("pod_evictions_total", "Evictions of Pods that came before a Secret could reach them, by result: success, disruption_budget, forbidden or error.", "result"),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: name("build_info"), Help: "Always 1; the label tells the version.",
-		ConstLabels: prometheus.Labels{"version": version.Version()},
+		Name: name("build_info"), Help: "Always 1; the labels tell the version, the commit that it was built from and the commit's date.",
+		ConstLabels: prometheus.Labels{"version": version.Version(), "commit": version.Commit(), "date": version.Date()},
 	})
 	build.Set(1)
 	registerer.MustRegister(build, m.credentialExpiry, m.credentialRenewal, m.exchanges, m.exchangeDuration,

@@ -1,12 +1,15 @@
 package metrics
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/imagepullsecrets/operator/internal/version"
 )
 
 func TestAnObjectsMetricsGoWithIt(t *testing.T) {
@@ -52,7 +55,10 @@ func TestNoLabelGrowsWithNamespaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allowed := map[string]bool{"imagepullsecret": true, "credential": true, "provider": true, "result": true, "operation": true, "state": true, "version": true}
+	allowed := map[string]bool{
+		"imagepullsecret": true, "credential": true, "provider": true, "result": true, "operation": true, "state": true,
+		"version": true, "commit": true, "date": true,
+	}
 	for _, family := range families {
 		if !strings.HasPrefix(family.GetName(), prefix+"_") {
 			t.Errorf("%s lacks the prefix", family.GetName())
@@ -65,5 +71,18 @@ func TestNoLabelGrowsWithNamespaces(t *testing.T) {
 	}
 	if len(families) != 11 {
 		t.Errorf("%d metrics, want 11: each is to be checked here", len(families))
+	}
+}
+
+func TestTheBuildIsToldByLabels(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	New(registry)
+	want := fmt.Sprintf(`
+# HELP imagepullsecret_build_info Always 1; the labels tell the version, the commit that it was built from and the commit's date.
+# TYPE imagepullsecret_build_info gauge
+imagepullsecret_build_info{commit=%q,date=%q,version=%q} 1
+`, version.Commit(), version.Date(), version.Version())
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "imagepullsecret_build_info"); err != nil {
+		t.Error(err)
 	}
 }
