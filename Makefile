@@ -39,8 +39,8 @@ GENERATED := api/v1alpha1/zz_generated.deepcopy.go api/v1alpha1/applyconfigurati
 	$(CHART)/templates/crd.yaml $(CHART)/templates/_rules.tpl $(CHART)/templates/pod-injection.yaml $(CHART)/templates/fence.yaml \
 	docs/api.md docs/flags.md docs/metrics.md
 
-# The modules that hold tests only.
-TEST_MODULES := tests tests/kubelet tests/witness
+# The modules beside the operator's own that have tests.
+TEST_MODULES := tests tests/kubelet tests/witness tools/image
 
 # Tests that have a cluster of their own and therefore can't run beside others
 # of their package: `make test` gives them two processes of their own, for those
@@ -174,8 +174,33 @@ undeploy: bin/kustomize ## Remove the operator, the CRD and every ImagePullSecre
 
 ##@ Release
 
+# The image's architectures, and where what is released is put.
+ARCHITECTURES := amd64 arm64
+DIST ?= $(CURDIR)/dist
+# What the image says of its origin.
+ORIGIN = -version "$(VERSION)" -revision "$(COMMIT)" -created "$(DATE)"
+
 .PHONY: image
-image: ## Build the image IMG with docker.
+image: ## Build the image IMG without docker into dist/, and check it. PUSH=registry/repository:tag sends it there.
+	rm -rf $(DIST)/image $(DIST)/*.oci.tar $(DIST)/*-linux-*
+	@for arch in $(ARCHITECTURES); do \
+		echo "building for linux/$$arch"; \
+		GOOS=linux GOARCH=$$arch $(GO_BUILD) -o bin/linux-$$arch/imagepullsecret-operator . || exit 1; \
+	done
+	cd tools/image && go build -trimpath -o $(BIN)/image .
+	bin/image write -out $(DIST) -name $(IMG) $(ORIGIN) $(ARCHITECTURES:%=bin/linux-%/imagepullsecret-operator)
+	bin/image check -out $(DIST) $(ORIGIN)
+	bin/image sums $(DIST)
+	$(if $(PUSH),bin/image push -out $(DIST) $(PUSH))
+
+.PHONY: verify-image
+verify-image: image ## Build the image twice and fail if any byte differs.
+	again=$$(mktemp -d); trap 'rm -rf $$again' EXIT; \
+	rm -rf bin/linux-*; $(MAKE) --no-print-directory image DIST=$$again PUSH=; \
+	diff $(DIST)/SHA256SUMS $$again/SHA256SUMS && echo "the same bytes twice"
+
+.PHONY: docker-image
+docker-image: ## Build the same image IMG with docker, for this machine's architecture.
 	docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg DATE=$(DATE) -t $(IMG) .
 
 .PHONY: chart
