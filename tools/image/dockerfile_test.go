@@ -90,6 +90,18 @@ func TestTheDockerfileBuildsByTheWordsOfTheMakefile(t *testing.T) {
 	}
 }
 
+func TestTheImageIsDescribedAsTheChartIs(t *testing.T) {
+	chart := read(t, filepath.Join(repository, "charts", "imagepullsecret-operator", "Chart.yaml"))
+	labels := made.labels()
+	for field, label := range map[string]string{
+		"name": "title", "description": "description", "home": "source", "  artifacthub.io/license": "licenses",
+	} {
+		if line := "\n" + field + ": " + labels["org.opencontainers.image."+label] + "\n"; !strings.Contains(chart, line) {
+			t.Errorf("Chart.yaml has no line%s", line)
+		}
+	}
+}
+
 const repository = "../.."
 
 // instruction is one of a Dockerfile, such as USER and 65532:65532.
