@@ -27,7 +27,8 @@ STAMP := $(MODULE)/internal/version
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags $(TAGS) \
 	-ldflags "-s -w -X $(STAMP).version=$(VERSION) -X $(STAMP).commit=$(COMMIT) -X $(STAMP).date=$(DATE)"
 
-IMG ?= ghcr.io/imagepullsecrets/operator:v$(RELEASE)
+REPOSITORY := ghcr.io/imagepullsecrets/operator
+IMG ?= $(REPOSITORY):v$(RELEASE)
 
 # Further arguments: for test and cover of go test, for run of manager.
 ARGS ?=
@@ -210,22 +211,19 @@ chart: bin/helm ## Package the chart into bin/.
 	bin/helm package $(CHART) --destination bin
 
 .PHONY: bundle
-bundle: bin/operator-sdk bin/kustomize ## Write the OLM bundle into bundle/ and validate it.
-	bin/operator-sdk generate kustomize manifests --interactive=false --quiet
-	rm -rf bundle
-	bin/kustomize build config/manifests | bin/operator-sdk generate bundle --quiet --overwrite \
-		--version $(RELEASE) --channels stable --default-channel stable
-	bin/operator-sdk bundle validate ./bundle
+bundle: bin/operator-sdk bin/kustomize ## Write the OLM bundle of IMG into bundle/ and validate it.
+	hack/bundle $(RELEASE) $(IMG) $(REPOSITORY):v$(RELEASE)
+	bin/operator-sdk bundle validate ./bundle --select-optional suite=operatorframework
 
 ##@ Tools (built from the modules in tools/, on demand)
 
-# $(call tool,NAME,PACKAGE,BUILD FLAGS): a rule for bin/NAME, built from
-# PACKAGE as tools/NAME/go.mod pins it.
+# $(call tool,NAME,PACKAGE,BUILD FLAGS,MODULE): a rule for bin/NAME, built from
+# PACKAGE as tools/MODULE/go.mod pins it; MODULE is NAME if absent.
 define tool
-bin/$(1): tools/$(1)/go.mod tools/$(1)/go.sum
+bin/$(1): tools/$(or $(4),$(1))/go.mod tools/$(or $(4),$(1))/go.sum
 	@echo "building bin/$(1) (once; takes from seconds to minutes)" >&2
 	@mkdir -p bin
-	@cd tools/$(1) && CGO_ENABLED=0 go build -trimpath $(3) -o $(BIN)/$(1) $(2)
+	@cd tools/$(or $(4),$(1)) && CGO_ENABLED=0 go build -trimpath $(3) -o $(BIN)/$(1) $(2)
 	@touch bin/$(1)
 endef
 
@@ -241,8 +239,13 @@ $(eval $(call tool,kustomize,sigs.k8s.io/kustomize/kustomize/v5))
 $(eval $(call tool,helm,helm.sh/helm/v4/cmd/helm,-ldflags "-s -w"))
 $(eval $(call tool,helm3,helm.sh/helm/v3/cmd/helm,-ldflags "-s -w $(HELM_KUBE)"))
 $(eval $(call tool,golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,-ldflags "-s -w"))
-$(eval $(call tool,operator-sdk,$(SDK)/cmd/operator-sdk,-tags containers_image_openpgp$(comma)exclude_graphdriver_btrfs \
+# Without signatures by GPG and without Btrfs, which want C libraries.
+CONTAINERS := -tags containers_image_openpgp$(comma)exclude_graphdriver_btrfs
+$(eval $(call tool,operator-sdk,$(SDK)/cmd/operator-sdk,$(CONTAINERS) \
 	-ldflags "-s -w -X $(SDK)/internal/version.Version=$(SDK_VERSION) -X $(SDK)/internal/version.GitVersion=$(SDK_VERSION) -X $(SDK)/internal/version.ImageVersion=$(SDK_VERSION)"))
+$(eval $(call tool,scorecard-test,$(SDK)/images/scorecard-test,$(CONTAINERS) -ldflags "-s -w",operator-sdk))
+# Without cgo there is no SQLite, which file-based catalogs do without.
+$(eval $(call tool,opm,github.com/operator-framework/operator-registry/cmd/opm,$(CONTAINERS)$(comma)json1 -ldflags "-s -w"))
 
 .PHONY: tools
 tools: bin/controller-gen bin/kustomize bin/helm bin/helm3 bin/golangci-lint ## Build the tools that verify, lint and test use.

@@ -10,44 +10,53 @@ type CredentialSource struct {
 	// kubernetes.io/dockerconfigjson, kubernetes.io/dockercfg or
 	// banzaicloud.io/aws-ecr-login-config.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name,omitempty"`
 
 	// namespace is the source Secret's namespace.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Namespace string `json:"namespace,omitempty"`
 
 	// ecr gets logins for AWS Elastic Container Registry.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec,displayName="Amazon ECR"
 	ECR *ECRSource `json:"ecr,omitempty"`
 
 	// ecrPublic gets a login for AWS's public gallery, public.ecr.aws.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec,displayName="Amazon ECR Public"
 	ECRPublic *ECRPublicSource `json:"ecrPublic,omitempty"`
 
 	// googleArtifactRegistry gets logins for Google Artifact Registry and
 	// gcr.io.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	GoogleArtifactRegistry *GoogleArtifactRegistrySource `json:"googleArtifactRegistry,omitempty"`
 
 	// chainguard gets a login for Chainguard's registry, cgr.dev.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Chainguard *ChainguardSource `json:"chainguard,omitempty"`
 
 	// azureContainerRegistry gets a login for an Azure Container Registry.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	AzureContainerRegistry *AzureContainerRegistrySource `json:"azureContainerRegistry,omitempty"`
 
 	// quay gets a login for Quay as a robot account with federation.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Quay *QuaySource `json:"quay,omitempty"`
 
 	// tokenExchange gets a login from any server that exchanges a
 	// ServiceAccount's token for its own (RFC 8693).
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	TokenExchange *TokenExchangeSource `json:"tokenExchange,omitempty"`
 }
 
@@ -56,12 +65,14 @@ type CredentialSource struct {
 type ServiceAccountReference struct {
 	// name is the ServiceAccount's name.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name,omitempty"`
 
 	// namespace is the ServiceAccount's namespace.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	Namespace string `json:"namespace,omitempty"`
@@ -98,20 +109,24 @@ type AWSRoleARN string
 type AWSIdentity struct {
 	// serviceAccount is the ServiceAccount that the role trusts.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	ServiceAccount *ServiceAccountReference `json:"serviceAccount,omitempty"`
 
 	// roleARN is the role that trusts the ServiceAccount.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	RoleARN AWSRoleARN `json:"roleARN,omitempty"`
 
 	// audience of the ServiceAccount's token, as it stands in the account's
 	// identity provider; sts.amazonaws.com if absent.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Audience Audience `json:"audience,omitempty"`
 
 	// assumeRoles are further roles to assume in turn, each by the session of
 	// the one before it.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=5
 	AssumeRoles []AWSRole `json:"assumeRoles,omitempty"`
@@ -121,10 +136,12 @@ type AWSIdentity struct {
 type AWSRole struct {
 	// roleARN is the role.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	RoleARN AWSRoleARN `json:"roleARN,omitempty"`
 
 	// externalID is what the role's trust policy demands as sts:ExternalId.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=1224
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9_+=,.@:/-]*$')",message="must consist of letters, digits and _+=,.@:/-"
@@ -137,6 +154,7 @@ type ECRSource struct {
 
 	// accountID is the account that the registry belongs to.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MaxLength=12
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{12}$')",message="must be the account's 12 digits, in quotes"
 	AccountID string `json:"accountID,omitempty"`
@@ -144,6 +162,7 @@ type ECRSource struct {
 	// region is the registry's region, such as eu-central-1. It decides on the
 	// partition.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]{2,8}(-[a-z]{2,16}){1,3}-[0-9]{1,2}$')",message="must be a region, such as eu-central-1"
 	Region string `json:"region,omitempty"`
@@ -151,6 +170,7 @@ type ECRSource struct {
 	// registries are further registries of the same region that the login
 	// opens, such as those of other accounts.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=20
 	Registries []RegistryHost `json:"registries,omitempty"`
@@ -158,11 +178,13 @@ type ECRSource struct {
 	// useFIPS makes the exchange with FIPS endpoints and adds the registry's
 	// FIPS host.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec,xDescriptors={"urn:alm:descriptor:com.tectonic.ui:booleanSwitch"}
 	UseFIPS bool `json:"useFIPS,omitempty"`
 
 	// useDualStack makes the exchange with dual-stack (IPv6) endpoints and
 	// adds the registry's dual-stack host.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec,xDescriptors={"urn:alm:descriptor:com.tectonic.ui:booleanSwitch"}
 	UseDualStack bool `json:"useDualStack,omitempty"`
 }
 
@@ -186,6 +208,7 @@ type GoogleArtifactRegistrySource struct {
 	// registries are the hosts that the login opens, such as
 	// europe-west1-docker.pkg.dev or gcr.io.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=20
@@ -193,11 +216,13 @@ type GoogleArtifactRegistrySource struct {
 
 	// serviceAccount is the ServiceAccount that the pool's provider trusts.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	ServiceAccount *ServiceAccountReference `json:"serviceAccount,omitempty"`
 
 	// workloadIdentityProvider is the provider's full name,
 	// projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	WorkloadIdentityProvider string `json:"workloadIdentityProvider,omitempty"`
@@ -205,6 +230,7 @@ type GoogleArtifactRegistrySource struct {
 	// gkeCluster is the GKE cluster whose own pool is used instead,
 	// projects/PROJECT/locations/LOCATION/clusters/CLUSTER.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec,displayName="GKE Cluster"
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="self.matches('^projects/[^/]+/locations/[^/]+/clusters/[^/]+$')",message="must be projects/PROJECT/locations/LOCATION/clusters/CLUSTER"
 	GKECluster string `json:"gkeCluster,omitempty"`
@@ -212,11 +238,13 @@ type GoogleArtifactRegistrySource struct {
 	// audience of the ServiceAccount's token, if the provider names allowed
 	// audiences; the provider's own name if absent.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Audience Audience `json:"audience,omitempty"`
 
 	// googleServiceAccount is the email of a Google service account to
 	// impersonate; without it the federated identity itself reads the registry.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=320
 	GoogleServiceAccount string `json:"googleServiceAccount,omitempty"`
@@ -224,6 +252,7 @@ type GoogleArtifactRegistrySource struct {
 	// delegates are emails of Google service accounts that lead, one to the
 	// next, to googleServiceAccount.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=5
@@ -233,6 +262,7 @@ type GoogleArtifactRegistrySource struct {
 
 	// universeDomain is that of a sovereign cloud; googleapis.com if absent.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)+$')",message="must be a domain, such as googleapis.com"
 	UniverseDomain string `json:"universeDomain,omitempty"`
@@ -242,22 +272,26 @@ type GoogleArtifactRegistrySource struct {
 type ChainguardSource struct {
 	// identity is the UID of the assumable identity.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]+(/[0-9a-f]+)*$')",message="must be an identity's UID, as in chainctl iam identities list: hexadecimal parts separated by /"
 	Identity string `json:"identity,omitempty"`
 
 	// serviceAccount is the ServiceAccount that the identity trusts.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	ServiceAccount ServiceAccountReference `json:"serviceAccount,omitzero"`
 
 	// audience of the ServiceAccount's token, as the identity names it;
 	// https://issuer.enforce.dev if absent.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Audience Audience `json:"audience,omitempty"`
 
 	// registries are the hosts that the login opens: cgr.dev, which is meant
 	// if absent, and its subdomains.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=20
@@ -280,10 +314,12 @@ const (
 type AzureContainerRegistrySource struct {
 	// registry is the registry's login server, such as example.azurecr.io.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Registry RegistryHost `json:"registry,omitempty"`
 
 	// tenantID is the Entra ID tenant of the application.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9][A-Za-z0-9.-]*$')",message="must be a tenant's ID or domain"
 	TenantID string `json:"tenantID,omitempty"`
@@ -291,16 +327,19 @@ type AzureContainerRegistrySource struct {
 	// clientID is that of the application or managed identity with a
 	// federated credential for the ServiceAccount.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MaxLength=36
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$')",message="must be a client ID, such as 00000000-0000-0000-0000-000000000000"
 	ClientID string `json:"clientID,omitempty"`
 
 	// serviceAccount is the ServiceAccount that the federated credential names.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	ServiceAccount ServiceAccountReference `json:"serviceAccount,omitzero"`
 
 	// cloud is the Azure cloud.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec,xDescriptors={"urn:alm:descriptor:com.tectonic.ui:select:AzurePublic","urn:alm:descriptor:com.tectonic.ui:select:AzureChina","urn:alm:descriptor:com.tectonic.ui:select:AzureUSGovernment"}
 	// +default="AzurePublic"
 	// +kubebuilder:default=AzurePublic
 	Cloud AzureCloud `json:"cloud,omitempty"`
@@ -309,6 +348,7 @@ type AzureContainerRegistrySource struct {
 	// names it; api://AzureADTokenExchange, or the cloud's variant of it, if
 	// absent.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Audience Audience `json:"audience,omitempty"`
 }
 
@@ -316,6 +356,7 @@ type AzureContainerRegistrySource struct {
 type QuaySource struct {
 	// registry is Quay's host.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +default="quay.io"
 	// +kubebuilder:default="quay.io"
 	Registry RegistryHost `json:"registry,omitempty"`
@@ -323,21 +364,25 @@ type QuaySource struct {
 	// robot is the robot account with a federation for the ServiceAccount,
 	// such as example+pull.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9_.-]+[+][a-z0-9_.-]+$')",message="must be a robot account with its organisation or user, such as example+pull"
 	Robot string `json:"robot,omitempty"`
 
 	// serviceAccount is the ServiceAccount that the robot's federation names.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	ServiceAccount ServiceAccountReference `json:"serviceAccount,omitzero"`
 
 	// audience of the ServiceAccount's token; the registry's host if absent.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Audience Audience `json:"audience,omitempty"`
 
 	// caBundle holds certificates in PEM form that are trusted beside the
 	// system's.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec,displayName="CA Bundle"
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=65536
 	CABundle string `json:"caBundle,omitempty"`
@@ -359,6 +404,7 @@ const (
 type TokenExchangeSource struct {
 	// registries are the registries that the token opens.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=20
@@ -368,21 +414,25 @@ type TokenExchangeSource struct {
 
 	// endpoint is the server's https URL.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != ''",message="must be an https URL, such as https://idp.example.com/oauth/token"
 	Endpoint string `json:"endpoint,omitempty"`
 
 	// serviceAccount is the ServiceAccount whose token is exchanged.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	ServiceAccount ServiceAccountReference `json:"serviceAccount,omitzero"`
 
 	// tokenAudience is the audience of the ServiceAccount's token: what the
 	// server takes itself to be.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	TokenAudience Audience `json:"tokenAudience,omitempty"`
 
 	// format is how the request is written.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec,xDescriptors={"urn:alm:descriptor:com.tectonic.ui:select:Form","urn:alm:descriptor:com.tectonic.ui:select:JSON"}
 	// +default="Form"
 	// +kubebuilder:default=Form
 	Format RequestFormat `json:"format,omitempty"`
@@ -390,6 +440,7 @@ type TokenExchangeSource struct {
 	// grantType of the request;
 	// urn:ietf:params:oauth:grant-type:token-exchange if absent.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	GrantType string `json:"grantType,omitempty"`
@@ -397,30 +448,35 @@ type TokenExchangeSource struct {
 	// subjectTokenType of the request; urn:ietf:params:oauth:token-type:jwt if
 	// absent.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	SubjectTokenType string `json:"subjectTokenType,omitempty"`
 
 	// requestedTokenType of the request; left out if absent.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	RequestedTokenType string `json:"requestedTokenType,omitempty"`
 
 	// audience of the request: who the new token is for; left out if absent.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	Audience string `json:"audience,omitempty"`
 
 	// resource of the request; left out if absent.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	Resource string `json:"resource,omitempty"`
 
 	// scopes of the request; left out if absent.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=50
@@ -430,17 +486,20 @@ type TokenExchangeSource struct {
 
 	// parameters are further members of the request.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MaxProperties=20
 	Parameters map[string]ParameterValue `json:"parameters,omitempty"`
 
 	// clientAuthentication is how the operator shows itself to the server as
 	// an OAuth client, if the server wants that.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	ClientAuthentication *ClientAuthentication `json:"clientAuthentication,omitempty"`
 
 	// caBundle holds certificates in PEM form that are trusted beside the
 	// system's.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec,displayName="CA Bundle"
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=65536
 	CABundle string `json:"caBundle,omitempty"`
@@ -448,6 +507,7 @@ type TokenExchangeSource struct {
 	// username of the login; by default it is read from the answer, see
 	// fields.username.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule="!self.contains(':')",message="must not contain a colon"
@@ -455,6 +515,7 @@ type TokenExchangeSource struct {
 
 	// fields say where in the answer things are.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Fields TokenExchangeFields `json:"fields,omitzero"`
 }
 
@@ -480,12 +541,14 @@ type ClientAuthentication struct {
 	// method is where the request carries the secret: Basic in a header, Post
 	// in the body.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec,xDescriptors={"urn:alm:descriptor:com.tectonic.ui:select:Basic","urn:alm:descriptor:com.tectonic.ui:select:Post"}
 	// +default="Basic"
 	// +kubebuilder:default=Basic
 	Method ClientAuthenticationMethod `json:"method,omitempty"`
 
 	// clientID is the client's ID.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	ClientID string `json:"clientID,omitempty"`
@@ -493,6 +556,7 @@ type ClientAuthentication struct {
 	// secret is where the client's secret is. The Secret must be of type
 	// images.banzaicloud.io/client-secret.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Secret SecretKeyReference `json:"secret,omitzero"`
 }
 
@@ -500,18 +564,21 @@ type ClientAuthentication struct {
 type SecretKeyReference struct {
 	// name is the Secret's name.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name,omitempty"`
 
 	// namespace is the Secret's namespace.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	Namespace string `json:"namespace,omitempty"`
 
 	// key is the key in the Secret's data.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Key string `json:"key,omitempty"`
@@ -528,20 +595,24 @@ type FieldPath string
 type TokenExchangeFields struct {
 	// token is the password; access_token if absent.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Token FieldPath `json:"token,omitempty"`
 
 	// expiresIn is the token's life in seconds; expires_in if absent.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	ExpiresIn FieldPath `json:"expiresIn,omitempty"`
 
 	// expiresAt is when the token ends, in RFC 3339 or in seconds since 1970.
 	// It is looked at before expiresIn.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	ExpiresAt FieldPath `json:"expiresAt,omitempty"`
 
 	// username is the login's user, if spec has none; where there is neither,
 	// it is the last part of the token's own subject.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Username FieldPath `json:"username,omitempty"`
 }
 

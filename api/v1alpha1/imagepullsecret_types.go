@@ -10,6 +10,7 @@ import (
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,path=imagepullsecrets,singular=imagepullsecret,shortName=imps,categories=all-image-pull-secrets
 // +kubebuilder:subresource:status
+// +operator-sdk:csv:customresourcedefinitions:displayName="Image Pull Secret",resources={{Secret,v1,""},{ServiceAccount,v1,""},{Pod,v1,""}}
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether every credential is valid and every selected namespace holds the current Secret"
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why it is or is not ready"
 // +kubebuilder:printcolumn:name="Targets",type=integer,JSONPath=`.status.targets.selected`,description="Selected namespaces"
@@ -48,14 +49,17 @@ type ImagePullSecretSpec struct {
 	// suspend stops all work on this object: nothing is written, removed or
 	// renewed until it is false again. What stands stays.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec,xDescriptors={"urn:alm:descriptor:com.tectonic.ui:booleanSwitch"}
 	Suspend bool `json:"suspend,omitempty"`
 
 	// registry names where the logins come from.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Registry RegistryConfig `json:"registry,omitzero"`
 
 	// target says which Secret is kept, and where.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Target TargetConfig `json:"target,omitzero"`
 }
 
@@ -65,6 +69,7 @@ type RegistryConfig struct {
 	// Secret. The order is the precedence: where two sources give a login for
 	// the same registry, the first one's is used.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Credentials []CredentialSource `json:"credentials,omitempty"`
@@ -74,22 +79,26 @@ type RegistryConfig struct {
 type TargetConfig struct {
 	// secret is the Secret that is kept in every selected namespace.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Secret TargetSecretConfig `json:"secret,omitzero"`
 
 	// namespaces selects namespaces by what they are. The rules of
 	// namespaces and namespacesWithPods are alternatives: one match is enough.
 	// Without any rule nothing is selected.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Namespaces NamespaceSelector `json:"namespaces,omitzero"`
 
 	// namespacesWithPods selects namespaces by the Pods in them.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	NamespacesWithPods PodSelector `json:"namespacesWithPods,omitzero"`
 
 	// serviceAccounts selects ServiceAccounts in the selected namespaces; the
 	// Secret's name is kept in their imagePullSecrets, from before the Secret
 	// is there. Without any rule no ServiceAccount is touched.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	ServiceAccounts ServiceAccountSelector `json:"serviceAccounts,omitzero"`
 
 	// pods says whether new Pods in the selected namespaces get the Secret's
@@ -97,6 +106,7 @@ type TargetConfig struct {
 	// each of them, where the chart's admission policy is installed. None
 	// leaves Pods alone.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec,xDescriptors={"urn:alm:descriptor:com.tectonic.ui:select:Inject","urn:alm:descriptor:com.tectonic.ui:select:None"}
 	// +default="Inject"
 	// +kubebuilder:default=Inject
 	Pods PodPolicy `json:"pods,omitempty"`
@@ -107,6 +117,7 @@ type TargetConfig struct {
 	// anew and the new one gets the name. EvictAll evicts Pods without a
 	// controller too: they are gone then. None leaves Pods alone.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec,xDescriptors={"urn:alm:descriptor:com.tectonic.ui:select:Evict","urn:alm:descriptor:com.tectonic.ui:select:EvictAll","urn:alm:descriptor:com.tectonic.ui:select:None"}
 	// +default="Evict"
 	// +kubebuilder:default=Evict
 	PodRecovery PodRecovery `json:"podRecovery,omitempty"`
@@ -117,6 +128,7 @@ type TargetConfig struct {
 	// logins and nothing else owns it. Overwrite takes it over whatever it is;
 	// one of another type is replaced.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec,xDescriptors={"urn:alm:descriptor:com.tectonic.ui:select:Fail","urn:alm:descriptor:com.tectonic.ui:select:Adopt","urn:alm:descriptor:com.tectonic.ui:select:Overwrite"}
 	// +default="Fail"
 	// +kubebuilder:default=Fail
 	ConflictPolicy ConflictPolicy `json:"conflictPolicy,omitempty"`
@@ -125,6 +137,7 @@ type TargetConfig struct {
 	// longer selected or this object is deleted. Delete (the default) removes
 	// it. Retain leaves it as it is, no longer renewed.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec,xDescriptors={"urn:alm:descriptor:com.tectonic.ui:select:Delete","urn:alm:descriptor:com.tectonic.ui:select:Retain"}
 	// +default="Delete"
 	// +kubebuilder:default=Delete
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
@@ -182,6 +195,7 @@ const (
 type TargetSecretConfig struct {
 	// name is the Secret's name; Pods list it in imagePullSecrets.
 	// +required
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be the name of a Secret: lower case letters, digits, '-' and '.', beginning and ending with a letter or digit"
@@ -190,6 +204,7 @@ type TargetSecretConfig struct {
 	// labels are added to the Secret, and removed from it when they leave
 	// this map.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MaxProperties=64
 	// +kubebuilder:validation:XValidation:rule="self.all(key, key.indexOf('/') <= 253 && key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="every key must be a label key: [prefix/]name, such as example.com/team"
 	// +kubebuilder:validation:XValidation:rule="!('images.banzaicloud.io/owner-uid' in self)",message="images.banzaicloud.io/owner-uid is the operator's own label and can't be set here"
@@ -198,6 +213,7 @@ type TargetSecretConfig struct {
 	// annotations are added to the Secret, and removed from it when they
 	// leave this map.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +kubebuilder:validation:MaxProperties=64
 	// +kubebuilder:validation:XValidation:rule="self.all(key, key.indexOf('/') <= 253 && key.matches('^([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="every key must be an annotation key: [prefix/]name, such as example.com/team"
 	// +kubebuilder:validation:XValidation:rule="!('images.banzaicloud.io/content-hash' in self)",message="images.banzaicloud.io/content-hash is the operator's own annotation and can't be set here"
@@ -221,6 +237,7 @@ type NamespaceSelector struct {
 	// names are namespaces by name; * and ? stand for any text and any one
 	// character, as in team-*.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:MaxLength=253
@@ -229,6 +246,7 @@ type NamespaceSelector struct {
 	// labels are selectors on the namespace's labels; {} selects every
 	// namespace.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Labels []metav1.LabelSelector `json:"labels,omitempty"`
@@ -236,6 +254,7 @@ type NamespaceSelector struct {
 	// annotations are selectors on the namespace's annotations; {} selects
 	// every namespace.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Annotations []AnnotationSelector `json:"annotations,omitempty"`
@@ -243,6 +262,7 @@ type NamespaceSelector struct {
 	// exclude names namespaces that are never selected, whatever else selects
 	// them, Pods included.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Exclude NamespaceExclusion `json:"exclude,omitzero"`
 }
 
@@ -252,6 +272,7 @@ type NamespaceExclusion struct {
 	// names are namespaces by name; * and ? stand for any text and any one
 	// character, as in kube-*.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:MaxLength=253
@@ -260,6 +281,7 @@ type NamespaceExclusion struct {
 	// labels are selectors on the namespace's labels; {} excludes every
 	// namespace.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Labels []metav1.LabelSelector `json:"labels,omitempty"`
@@ -267,6 +289,7 @@ type NamespaceExclusion struct {
 	// annotations are selectors on the namespace's annotations; {} excludes
 	// every namespace.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Annotations []AnnotationSelector `json:"annotations,omitempty"`
@@ -278,6 +301,7 @@ type ServiceAccountSelector struct {
 	// names are ServiceAccounts by name; * and ? stand for any text and any
 	// one character, as in ci-*; * alone is every ServiceAccount.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:MaxLength=253
@@ -286,12 +310,14 @@ type ServiceAccountSelector struct {
 	// labels are selectors on the ServiceAccount's labels; {} selects every
 	// ServiceAccount.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Labels []metav1.LabelSelector `json:"labels,omitempty"`
 
 	// exclude names ServiceAccounts that are never selected.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	Exclude ServiceAccountExclusion `json:"exclude,omitzero"`
 }
 
@@ -301,6 +327,7 @@ type ServiceAccountExclusion struct {
 	// names are ServiceAccounts by name; * and ? stand for any text and any
 	// one character.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:MaxLength=253
@@ -309,6 +336,7 @@ type ServiceAccountExclusion struct {
 	// labels are selectors on the ServiceAccount's labels; {} excludes every
 	// ServiceAccount.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Labels []metav1.LabelSelector `json:"labels,omitempty"`
@@ -316,6 +344,7 @@ type ServiceAccountExclusion struct {
 	// annotations are selectors on the ServiceAccount's annotations; {}
 	// excludes every ServiceAccount.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Annotations []AnnotationSelector `json:"annotations,omitempty"`
@@ -326,12 +355,14 @@ type ServiceAccountExclusion struct {
 type PodSelector struct {
 	// labels are selectors on Pods' labels; {} matches every Pod.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Labels []metav1.LabelSelector `json:"labels,omitempty"`
 
 	// annotations are selectors on Pods' annotations; {} matches every Pod.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Annotations []AnnotationSelector `json:"annotations,omitempty"`
@@ -343,11 +374,13 @@ type PodSelector struct {
 type AnnotationSelector struct {
 	// matchAnnotations are keys and the values they must have.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	MatchAnnotations map[string]string `json:"matchAnnotations,omitempty"`
 
 	// matchExpressions are requirements on one key each; the operators are
 	// In, NotIn, Exists and DoesNotExist.
 	// +optional
+	// +operator-sdk:csv:customresourcedefinitions:type=spec
 	// +listType=atomic
 	MatchExpressions []metav1.LabelSelectorRequirement `json:"matchExpressions,omitempty"`
 }
