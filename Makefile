@@ -210,10 +210,19 @@ docker-image: ## Build the same image IMG with docker, for this machine's archit
 chart: bin/helm ## Package the chart into bin/.
 	bin/helm package $(CHART) --destination bin
 
+# Where the bundles' images are, and where what is released is put.
+BUNDLES ?= $(REPOSITORY)-bundle
+DIST ?= $(CURDIR)/dist
+
 .PHONY: bundle
 bundle: bin/operator-sdk bin/kustomize ## Write the OLM bundle of IMG into bundle/ and validate it.
 	hack/bundle $(RELEASE) $(IMG) $(REPOSITORY):v$(RELEASE)
 	bin/operator-sdk bundle validate ./bundle --select-optional suite=operatorframework
+
+.PHONY: catalog
+catalog: bin/opm ## Write the OLM catalog of all releases into dist/catalog and validate it. INLINE=1 puts the bundles into it.
+	hack/catalog $(DIST)/catalog $(if $(INLINE),,$(BUNDLES))
+	bin/opm validate $(DIST)/catalog
 
 ##@ Tools (built from the modules in tools/, on demand)
 
