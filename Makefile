@@ -39,9 +39,11 @@ KUBECTL ?= kubectl
 GENERATED := api/v1alpha1/zz_generated.deepcopy.go api/v1alpha1/applyconfiguration config/crd/bases \
 	$(CHART)/templates/crd.yaml $(CHART)/templates/_rules.tpl $(CHART)/templates/pod-injection.yaml $(CHART)/templates/fence.yaml \
 	docs/api.md docs/flags.md docs/metrics.md
+# And what `make bundle` writes.
+BUNDLED := config/manifests/bases bundle bundle.Dockerfile
 
 # The modules beside the operator's own that have tests.
-TEST_MODULES := tests tests/kubelet tests/witness tools/image
+TEST_MODULES := tests tests/bundle tests/kubelet tests/witness tools/image
 
 # Tests that have a cluster of their own and therefore can't run beside others
 # of their package: `make test` gives them two processes of their own, for those
@@ -84,8 +86,8 @@ generate: bin/controller-gen ## Write everything that follows from the API types
 	go run ./hack/docgen
 
 .PHONY: verify
-verify: ## Fail if generated files, go.mod files or formatting are not as they should be.
-	@hack/verify $(GENERATED)
+verify: bin/operator-sdk bin/kustomize ## Fail if generated files, go.mod files or formatting are not as they should be.
+	@hack/verify $(GENERATED) $(BUNDLED)
 	@for module in $(MODULES); do echo "go mod tidy -diff in $$module"; (cd $$module && go mod tidy -diff); done
 	@unformatted=$$(git ls-files --cached --others --exclude-standard -- '*.go' | \
 		while read -r file; do if [ -f "$$file" ]; then echo "$$file"; fi; done | xargs gofmt -l); \
@@ -123,7 +125,7 @@ test: prepare ## Run every test that needs no root, in every module. ARGS="-run 
 
 # The tests' Kubernetes is compiled before them, and shows its progress.
 .PHONY: prepare
-prepare: bin/helm bin/helm3 bin/kustomize
+prepare: bin/helm bin/helm3 bin/kustomize bin/operator-sdk bin/scorecard-test bin/opm
 	@cd tests && go run ./cluster/prepare
 
 .PHONY: witness-tools
@@ -257,4 +259,4 @@ $(eval $(call tool,scorecard-test,$(SDK)/images/scorecard-test,$(CONTAINERS) -ld
 $(eval $(call tool,opm,github.com/operator-framework/operator-registry/cmd/opm,$(CONTAINERS)$(comma)json1 -ldflags "-s -w"))
 
 .PHONY: tools
-tools: bin/controller-gen bin/kustomize bin/helm bin/helm3 bin/golangci-lint ## Build the tools that verify, lint and test use.
+tools: bin/controller-gen bin/kustomize bin/helm bin/helm3 bin/golangci-lint bin/operator-sdk bin/scorecard-test bin/opm ## Build the tools that verify, lint and test use.
