@@ -30,7 +30,7 @@ type entry struct {
 
 // makeCatalog makes the catalog in a directory of its own, which includes `opm
 // validate`, and reads it.
-func makeCatalog(t *testing.T, arguments ...string) (string, []blob) {
+func makeCatalog(t *testing.T, arguments ...string) []blob {
 	t.Helper()
 	tool(t, "opm")
 	directory := t.TempDir()
@@ -44,13 +44,9 @@ func makeCatalog(t *testing.T, arguments ...string) (string, []blob) {
 	}
 	var blobs []blob
 	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		blobs = append(blobs, parse(t, text)...)
+		blobs = append(blobs, parse(t, readFile(t, file))...)
 	}
-	return directory, blobs
+	return blobs
 }
 
 // parse reads a file of a catalog.
@@ -79,13 +75,13 @@ func of(blobs []blob, schema string) []blob {
 // The catalog holds every release, as an image of its version and without the
 // objects that OpenShift's catalogs refuse.
 func TestCatalogHoldsEveryRelease(t *testing.T) {
-	_, blobs := makeCatalog(t)
+	blobs := makeCatalog(t)
 	packages := of(blobs, "olm.package")
 	if len(packages) != 1 || packages[0].Name != name || packages[0].DefaultChannel != "stable" {
 		t.Fatalf("packages %+v", packages)
 	}
 	bundles := of(blobs, "olm.bundle")
-	directories := append(releases(t), current)
+	directories := append(earlier(t), current)
 	if len(bundles) != len(directories) {
 		t.Errorf("%d bundles of %d directories", len(bundles), len(directories))
 	}
@@ -109,7 +105,7 @@ func TestCatalogHoldsEveryRelease(t *testing.T) {
 
 // Inline, it holds the objects, and no image that would have to be pulled.
 func TestInlineCatalogNeedsNoBundleImages(t *testing.T) {
-	_, blobs := makeCatalog(t, "INLINE=1")
+	blobs := makeCatalog(t, "INLINE=1")
 	for _, one := range of(blobs, "olm.bundle") {
 		if one.Image != "" {
 			t.Errorf("%s is image %s", one.Name, one.Image)
@@ -142,9 +138,9 @@ func TestEveryReleaseIsUpgradedToThisOne(t *testing.T) {
 		if skipped(csv.Spec.Version.Version) {
 			t.Errorf("channel %s: %s skips itself", channel.Name, csv.Name)
 		}
-		for _, directory := range releases(t) {
-			if earlier := load(t, directory).CSV; !skipped(earlier.Spec.Version.Version) {
-				t.Errorf("channel %s: %s does not skip %s", channel.Name, csv.Name, earlier.Name)
+		for _, directory := range earlier(t) {
+			if before := load(t, directory).CSV; !skipped(before.Spec.Version.Version) {
+				t.Errorf("channel %s: %s does not skip %s", channel.Name, csv.Name, before.Name)
 			}
 		}
 	}

@@ -54,8 +54,8 @@ func TestOLMv1TakesTheBundles(t *testing.T) {
 }
 
 // OLM v1 refuses an upgrade whose CRD could break what is stored. These are its
-// own rules and their settings there; each release is held against the current
-// one, from which any may be upgraded from (skipRange).
+// own rules (crdify) with its settings; the CRD of this version is held against
+// that of each release, since any may be upgraded to this one (skipRange).
 func TestOLMv1TakesTheCRDUpgrade(t *testing.T) {
 	now := load(t, current).V1CRDs[0]
 	for _, directory := range releases(t) {

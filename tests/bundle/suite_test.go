@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -74,6 +75,14 @@ func releases(t *testing.T) []string {
 		t.Fatalf("no released bundles in %s: %v", released, err)
 	}
 	return directories
+}
+
+// earlier are the releases before this version, which may itself be among the
+// released ones.
+func earlier(t *testing.T) []string {
+	t.Helper()
+	version := load(t, current).CSV.Spec.Version.String()
+	return slices.DeleteFunc(releases(t), func(directory string) bool { return filepath.Base(directory) == version })
 }
 
 // load reads a bundle from its directory, with its channels and package.
