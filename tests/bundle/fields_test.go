@@ -76,7 +76,7 @@ func TestOneImageEverywhere(t *testing.T) {
 	eachBundle(t, func(t *testing.T, directory string) {
 		csv := load(t, directory).CSV
 		container := csv.Spec.InstallStrategy.StrategySpec.DeploymentSpecs[0].Spec.Template.Spec.Containers[0]
-		if !strings.HasSuffix(container.Image, ":v"+csv.Spec.Version.String()) {
+		if !strings.HasSuffix(container.Image, ":v"+csv.Spec.Version.String()) && !strings.Contains(container.Image, "@sha256:") {
 			t.Errorf("version %s runs %s", csv.Spec.Version, container.Image)
 		}
 		if named := csv.Annotations["containerImage"]; named != container.Image {
