@@ -176,7 +176,7 @@ func (c *Controller) observe(ctx context.Context, account *corev1.ServiceAccount
 				Grant: g, Namespace: here, Account: here && selected,
 				// Whoever ends the error brings the grant here again.
 				Unsure: g.Unsure || err != nil,
-				Ours:   c.Secrets.Stands(ctx, g, key.Namespace),
+				Ours:   g.InheritsEntries && c.Secrets.Stands(ctx, g, key.Namespace),
 			})
 		}
 	}

@@ -36,7 +36,8 @@ type claim struct {
 	Namespace, Account bool
 	// Unsure: the grant may select more than it seems to.
 	Unsure bool
-	// Ours: the grant's Secret stands in the namespace, kept for its object.
+	// Ours: the grant's Secret stands in the namespace, kept for its object. Only
+	// of grants that inherit entries is it known.
 	Ours bool
 }
 
