@@ -26,10 +26,10 @@ type shares struct {
 // turn takes a turn for a namespace and returns in how long it comes; ok is
 // false if that is too long, and then none is taken.
 func (s *shares) turn(namespace string, now time.Time) (in time.Duration, ok bool) {
-	s.namespaces.first(namespace, rate.NewLimiter(shareRate, shareBurst), now)
 	limiter, known := s.namespaces.get(namespace, now)
 	if !known {
-		return 0, true // not reached: it was put just now
+		limiter = rate.NewLimiter(shareRate, shareBurst)
+		s.namespaces.put(namespace, limiter, now)
 	}
 	reserved := limiter.ReserveN(now, 1)
 	if in = reserved.DelayFrom(now); in > longestTurn {

@@ -22,28 +22,11 @@ const fenceAPI = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
 var policies = []string{"secrets", "service-accounts", "tokens"}
 
 func TestFenceIsASwitch(t *testing.T) {
-	for sentence, test := range map[string]struct {
-		values string
-		args   []string
-		want   bool
-	}{
-		"on":                        {"{fullnameOverride: other}", []string{"--api-versions", fenceAPI}, true},
-		"off":                       {"{fullnameOverride: other, fence: {enabled: false}}", []string{"--api-versions", fenceAPI}, false},
-		"on, of a cluster too old":  {"{fullnameOverride: other}", nil, false},
-		"off, of a cluster too old": {"{fullnameOverride: other, fence: {enabled: false}}", nil, false},
-	} {
-		t.Run(sentence, func(t *testing.T) {
-			eachHelm(t, func(t *testing.T, h helm) {
-				rendered := h.mustTemplate(t, test.values, test.args...)
-				for _, about := range policies {
-					policy, binding := rendered["ValidatingAdmissionPolicy other-fence-"+about], rendered["ValidatingAdmissionPolicyBinding other-fence-"+about]
-					if (policy != nil) != test.want || (binding != nil) != test.want {
-						t.Errorf("policy and binding about %s are rendered: %t and %t, want %t", about, policy != nil, binding != nil, test.want)
-					}
-				}
-			})
-		})
-	}
+	eachSwitched(t, "fence", fenceAPI, func(t *testing.T, rendered objects, want bool) {
+		for _, about := range policies {
+			expectPolicy(t, rendered, "Validating", "other-fence-"+about, want)
+		}
+	})
 }
 
 // What values say is in the policies' variables.

@@ -16,28 +16,42 @@ import (
 const injectionAPI = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 
 func TestPodInjectionIsASwitch(t *testing.T) {
-	const policy, binding = "MutatingAdmissionPolicy other-pod-injection", "MutatingAdmissionPolicyBinding other-pod-injection"
+	eachSwitched(t, "podInjection", injectionAPI, func(t *testing.T, rendered objects, want bool) {
+		expectPolicy(t, rendered, "Mutating", "other-pod-injection", want)
+	})
+}
+
+// eachSwitched renders the chart, as other, with the value that installs admission
+// policies on and off, for a cluster that knows their kind and one that does not.
+func eachSwitched(t *testing.T, value, kind string, check func(t *testing.T, rendered objects, want bool)) {
+	t.Helper()
+	on, off := "{fullnameOverride: other}", "{fullnameOverride: other, "+value+": {enabled: false}}"
+	known := []string{"--api-versions", kind}
 	for sentence, test := range map[string]struct {
 		values string
 		args   []string
 		want   bool
 	}{
-		"on":                        {"{fullnameOverride: other}", []string{"--api-versions", injectionAPI}, true},
-		"off":                       {"{fullnameOverride: other, podInjection: {enabled: false}}", []string{"--api-versions", injectionAPI}, false},
-		"on, of a cluster too old":  {"{fullnameOverride: other}", nil, false},
-		"off, of a cluster too old": {"{fullnameOverride: other, podInjection: {enabled: false}}", nil, false},
+		"on":                        {on, known, true},
+		"off":                       {off, known, false},
+		"on, of a cluster too old":  {on, nil, false},
+		"off, of a cluster too old": {off, nil, false},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			eachHelm(t, func(t *testing.T, h helm) {
-				rendered := h.mustTemplate(t, test.values, test.args...)
-				if (rendered[policy] != nil) != test.want || (rendered[binding] != nil) != test.want {
-					t.Fatalf("policy and binding are rendered: %t and %t, want %t", rendered[policy] != nil, rendered[binding] != nil, test.want)
-				}
-				if test.want && field(t, rendered[binding], "spec", "policyName") != "other-pod-injection" {
-					t.Error("the binding is of another policy")
-				}
-			})
+			eachHelm(t, func(t *testing.T, h helm) { check(t, h.mustTemplate(t, test.values, test.args...), test.want) })
 		})
+	}
+}
+
+// expectPolicy checks whether an admission policy and its binding are rendered.
+func expectPolicy(t *testing.T, rendered objects, sort, name string, want bool) {
+	t.Helper()
+	policy, binding := rendered[sort+"AdmissionPolicy "+name], rendered[sort+"AdmissionPolicyBinding "+name]
+	if (policy != nil) != want || (binding != nil) != want {
+		t.Fatalf("policy %s and its binding are rendered: %t and %t, want %t", name, policy != nil, binding != nil, want)
+	}
+	if want && field(t, binding, "spec", "policyName") != name {
+		t.Errorf("the binding %s is of another policy", name)
 	}
 }
 
