@@ -1,7 +1,8 @@
 // Package cluster runs a real Kubernetes control plane for tests: etcd,
 // kube-apiserver and kube-controller-manager as child processes on loopback
 // ports. Admission, CEL, RBAC, TokenRequest, server-side apply, watches and
-// garbage collection are therefore the real ones; there are no nodes.
+// garbage collection are therefore the real ones. With Options.Node there is a
+// node too, on which Pods run.
 //
 // The first Start on a machine compiles Kubernetes from its Go module, which
 // takes minutes; the binary is kept in the user's cache directory and later
@@ -22,6 +23,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,6 +50,12 @@ type Options struct {
 	// the cluster's own: a flag that holds one value replaces the cluster's,
 	// one that holds a list adds to it.
 	APIServerArgs []string
+
+	// Node adds a node on which Pods run: containerd, kubelet and kube-proxy,
+	// in namespaces of their own, and kube-scheduler. It needs Linux, root and
+	// a few programs, which the error of Start names if they are missing. A
+	// machine has one such node at a time; Start waits for it.
+	Node bool
 }
 
 // Cluster is a running control plane. Its methods may be called from several
@@ -55,7 +63,10 @@ type Options struct {
 type Cluster struct {
 	dir        string
 	record     *os.File // locked for as long as this process lives, see leftovers.go
+	address    string   // the API server's
+	authority  *authority
 	config     *rest.Config
+	node       *node        // nil without Options.Node
 	components []*component // in starting order; complete once Start returned
 
 	stopOnce sync.Once
@@ -100,7 +111,7 @@ func startWith(ctx context.Context, o Options, cache string, running records) (*
 	}
 	for attempt := 1; ; attempt++ {
 		begin := time.Now()
-		c, err := startOnce(ctx, commands, running, o.APIServerArgs)
+		c, err := startOnce(ctx, commands, running, cache, o, progress)
 		if err == nil {
 			progress.printf("ready after %s: %s, logs in %s", time.Since(begin).Round(time.Millisecond), c.config.Host, filepath.Join(c.dir, "logs"))
 			return c, nil
@@ -112,9 +123,9 @@ func startWith(ctx context.Context, o Options, cache string, running records) (*
 	}
 }
 
-func startOnce(ctx context.Context, commands commands, running records, apiServerArgs []string) (*Cluster, error) {
-	c := &Cluster{}
-	if err := c.bringUp(ctx, commands, running, apiServerArgs); err != nil {
+func startOnce(ctx context.Context, commands commands, running records, cache string, o Options, progress *progress) (*Cluster, error) {
+	c := &Cluster{address: loopbackAddress}
+	if err := c.bringUp(ctx, commands, running, cache, o, progress); err != nil {
 		// Not Stop: it would report a second time that a component ended.
 		var cleanup error
 		c.stopOnce.Do(func() { cleanup = c.tearDown() })
@@ -149,8 +160,8 @@ func (c *Cluster) Issuer() string { return issuer }
 // component logs to logs/<component>.log in it.
 func (c *Cluster) Dir() string { return c.dir }
 
-// Stop ends the controller manager, the API server and etcd, in this order,
-// and removes Dir. The error names a component that had ended before, with
+// Stop ends the node with all its Pods, the controller manager, the API server
+// and etcd, in this order, and removes Dir. The error names a component that had ended before, with
 // its last log lines, or what could not be stopped or removed. Calls after
 // the first wait for it and return the same.
 func (c *Cluster) Stop() error {
@@ -162,7 +173,7 @@ func (c *Cluster) Stop() error {
 
 // ended returns an error for the first component that has ended by itself.
 func (c *Cluster) ended() error {
-	for _, component := range c.components {
+	for _, component := range c.allComponents() {
 		select {
 		case <-component.done:
 			return component.exitError()
@@ -172,9 +183,20 @@ func (c *Cluster) ended() error {
 	return nil
 }
 
+// allComponents returns the components, the node's last.
+func (c *Cluster) allComponents() []*component {
+	if c.node == nil {
+		return c.components
+	}
+	return slices.Concat(c.components, c.node.components)
+}
+
 // tearDown stops and removes as much of the cluster as exists.
 func (c *Cluster) tearDown() error {
 	var errs []error
+	if c.node != nil {
+		errs = append(errs, c.node.stop())
+	}
 	for i := len(c.components) - 1; i >= 0; i-- {
 		errs = append(errs, c.components[i].stop())
 	}

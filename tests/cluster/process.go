@@ -35,11 +35,11 @@ type component struct {
 	waitErr error         // how it ended; read only after done
 }
 
-// startComponent runs command in dir with its output in
-// dir/logs/<name>.log.
-func startComponent(name string, command []string, dir string) (*component, error) {
+// startComponent runs command in dir, by start, which does what exec.Cmd.Start
+// does. Its output is added to dir/logs/<name>.log.
+func startComponent(start func(*exec.Cmd) error, name string, command []string, dir string) (*component, error) {
 	c := &component{name: name, logPath: filepath.Join(dir, "logs", name+".log"), done: make(chan struct{})}
-	log, err := os.Create(c.logPath)
+	log, err := os.OpenFile(c.logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("make the log of %s: %w", name, err)
 	}
@@ -49,7 +49,7 @@ func startComponent(name string, command []string, dir string) (*component, erro
 	c.cmd.Env = componentEnvironment()
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.SysProcAttr = childAttributes()
-	if err := startChild(c.cmd); err != nil {
+	if err := start(c.cmd); err != nil {
 		return nil, fmt.Errorf("run %s: %w", name, err)
 	}
 	go func() {

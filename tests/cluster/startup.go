@@ -25,15 +25,20 @@ const (
 
 // bringUp fills c step by step. After an error c holds what tearDown has to
 // stop and remove.
-func (c *Cluster) bringUp(ctx context.Context, commands commands, running records, apiServerArgs []string) error {
+func (c *Cluster) bringUp(ctx context.Context, commands commands, running records, cache string, o Options, progress *progress) error {
 	if err := c.makeDir(ctx, running); err != nil {
 		return err
+	}
+	if o.Node {
+		if err := c.prepareNode(ctx, cache, progress); err != nil {
+			return err
+		}
 	}
 	etcdPort, securePort, err := freePorts()
 	if err != nil {
 		return err
 	}
-	if err := c.writeIdentities("https://" + loopback(securePort)); err != nil {
+	if err := c.writeIdentities(c.address, securePort); err != nil {
 		return err
 	}
 	client, err := kubernetes.NewForConfig(c.config)
@@ -47,7 +52,7 @@ func (c *Cluster) bringUp(ctx context.Context, commands commands, running record
 	if err := c.await(ctx, "etcd is healthy", etcdHealthy("http://"+loopback(etcdPort)+"/health")); err != nil {
 		return err
 	}
-	args := append(kubeAPIServerArgs(c.dir, etcdPort, securePort), apiServerArgs...)
+	args := append(kubeAPIServerArgs(c.dir, c.address, etcdPort, securePort), o.APIServerArgs...)
 	if err := c.run(commands, kubeAPIServer, args); err != nil {
 		return err
 	}
@@ -57,7 +62,13 @@ func (c *Cluster) bringUp(ctx context.Context, commands commands, running record
 	if err := c.run(commands, kubeControllerManager, kubeControllerManagerArgs(c.dir)); err != nil {
 		return err
 	}
-	return c.await(ctx, "the controller manager has made the default ServiceAccount", defaultServiceAccountExists(client))
+	if err := c.await(ctx, "the controller manager has made the default ServiceAccount", defaultServiceAccountExists(client)); err != nil {
+		return err
+	}
+	if o.Node {
+		return c.startNode(ctx, commands, client)
+	}
+	return nil
 }
 
 func (c *Cluster) makeDir(ctx context.Context, running records) error {
@@ -82,7 +93,7 @@ func (c *Cluster) makeDir(ctx context.Context, running records) error {
 
 // run starts a component and takes responsibility for stopping it.
 func (c *Cluster) run(commands commands, name string, args []string) error {
-	component, err := startComponent(name, append(commands(name), args...), c.dir)
+	component, err := startComponent(startChild, name, append(commands(name), args...), c.dir)
 	if err != nil {
 		return err
 	}
@@ -108,7 +119,8 @@ func (c *Cluster) await(ctx context.Context, condition string, check func(contex
 		}
 		select {
 		case <-ctx.Done():
-			last := c.components[len(c.components)-1]
+			components := c.allComponents()
+			last := components[len(components)-1]
 			return fmt.Errorf("wait until %s: %w (last: %w)\n%s", condition, ctx.Err(), err, last.logTail())
 		case <-ticker.C:
 		}
@@ -169,4 +181,4 @@ func freePorts() (int, int, error) {
 	return ports[0], ports[1], nil
 }
 
-func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+func loopback(port int) string { return net.JoinHostPort(loopbackAddress, strconv.Itoa(port)) }
