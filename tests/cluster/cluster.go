@@ -99,6 +99,15 @@ func Prepare(ctx context.Context, progress io.Writer) error {
 	return err
 }
 
+// setup is what a start has to work with.
+type setup struct {
+	Options
+	commands commands
+	running  records
+	cache    string // the directory of what is built
+	progress *progress
+}
+
 // startWith is Start with the directories that a test wants of its own.
 func startWith(ctx context.Context, o Options, cache string, running records) (*Cluster, error) {
 	progress := newProgress(o.Progress)
@@ -109,9 +118,10 @@ func startWith(ctx context.Context, o Options, cache string, running records) (*
 	if err := running.clean(ctx, progress); err != nil {
 		return nil, fmt.Errorf("stop what earlier test clusters left behind: %w", err)
 	}
+	s := setup{Options: o, commands: commands, running: running, cache: cache, progress: progress}
 	for attempt := 1; ; attempt++ {
 		begin := time.Now()
-		c, err := startOnce(ctx, commands, running, cache, o, progress)
+		c, err := startOnce(ctx, s)
 		if err == nil {
 			progress.printf("ready after %s: %s, logs in %s", time.Since(begin).Round(time.Millisecond), c.config.Host, filepath.Join(c.dir, "logs"))
 			return c, nil
@@ -123,9 +133,9 @@ func startWith(ctx context.Context, o Options, cache string, running records) (*
 	}
 }
 
-func startOnce(ctx context.Context, commands commands, running records, cache string, o Options, progress *progress) (*Cluster, error) {
+func startOnce(ctx context.Context, s setup) (*Cluster, error) {
 	c := &Cluster{address: loopbackAddress}
-	if err := c.bringUp(ctx, commands, running, cache, o, progress); err != nil {
+	if err := c.bringUp(ctx, s); err != nil {
 		// Not Stop: it would report a second time that a component ended.
 		var cleanup error
 		c.stopOnce.Do(func() { cleanup = c.tearDown() })

@@ -97,7 +97,7 @@ func (r *room) makeHiddenDirs() error {
 		if exists(dir) {
 			continue
 		}
-		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // system directories are open to all
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 		r.hidden = append(r.hidden, dir)

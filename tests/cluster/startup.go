@@ -25,12 +25,12 @@ const (
 
 // bringUp fills c step by step. After an error c holds what tearDown has to
 // stop and remove.
-func (c *Cluster) bringUp(ctx context.Context, commands commands, running records, cache string, o Options, progress *progress) error {
-	if err := c.makeDir(ctx, running); err != nil {
+func (c *Cluster) bringUp(ctx context.Context, s setup) error {
+	if err := c.makeDir(ctx, s.running); err != nil {
 		return err
 	}
-	if o.Node {
-		if err := c.prepareNode(ctx, cache, progress); err != nil {
+	if s.Node {
+		if err := c.prepareNode(ctx, s.cache, s.progress); err != nil {
 			return err
 		}
 	}
@@ -45,30 +45,33 @@ func (c *Cluster) bringUp(ctx context.Context, commands commands, running record
 	if err != nil {
 		return fmt.Errorf("make a client: %w", err)
 	}
+	if err := c.startControlPlane(ctx, s, client, etcdPort, securePort); err != nil {
+		return err
+	}
+	if s.Node {
+		return c.startNode(ctx, s.commands, client)
+	}
+	return nil
+}
 
-	if err := c.run(commands, etcd, etcdArgs(c.dir, etcdPort)); err != nil {
+func (c *Cluster) startControlPlane(ctx context.Context, s setup, client kubernetes.Interface, etcdPort, securePort int) error {
+	if err := c.run(s.commands, etcd, etcdArgs(c.dir, etcdPort)); err != nil {
 		return err
 	}
 	if err := c.await(ctx, "etcd is healthy", etcdHealthy("http://"+loopback(etcdPort)+"/health")); err != nil {
 		return err
 	}
-	args := append(kubeAPIServerArgs(c.dir, c.address, etcdPort, securePort), o.APIServerArgs...)
-	if err := c.run(commands, kubeAPIServer, args); err != nil {
+	args := append(kubeAPIServerArgs(c.dir, c.address, etcdPort, securePort), s.APIServerArgs...)
+	if err := c.run(s.commands, kubeAPIServer, args); err != nil {
 		return err
 	}
 	if err := c.await(ctx, "the API server is ready", apiServerReady(client)); err != nil {
 		return err
 	}
-	if err := c.run(commands, kubeControllerManager, kubeControllerManagerArgs(c.dir)); err != nil {
+	if err := c.run(s.commands, kubeControllerManager, kubeControllerManagerArgs(c.dir)); err != nil {
 		return err
 	}
-	if err := c.await(ctx, "the controller manager has made the default ServiceAccount", defaultServiceAccountExists(client)); err != nil {
-		return err
-	}
-	if o.Node {
-		return c.startNode(ctx, commands, client)
-	}
-	return nil
+	return c.await(ctx, "the controller manager has made the default ServiceAccount", defaultServiceAccountExists(client))
 }
 
 func (c *Cluster) makeDir(ctx context.Context, running records) error {
