@@ -1,0 +1,137 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/tests/operator"
+)
+
+// The first journey of everyone: install, make one object, and images are
+// pulled, those of Pods that were too early included.
+func TestInstalledByHelmItGetsPrivateImagesPulled(t *testing.T) {
+	lap := newLaps(t)
+	image := pushPause(t, "team/app:1")
+	early := makeDeployment(t, makeNamespace(t, "team-early-"), image)
+	tooEarly := podOf(t, early, func(pod *corev1.Pod) bool { return isWaitingFor(pod, "ImagePullBackOff", "ErrImagePull") })
+	lap("a Pod without a login fails to pull")
+
+	installByHelm(t)
+	lap("helm install until the operator is ready")
+
+	sample := applySample(t)
+	eventually(t, "the sample is ready", func(ctx context.Context) error {
+		if err := shared.api.Get(ctx, client.ObjectKeyFromObject(sample), sample); err != nil {
+			return err
+		}
+		if meta.IsStatusConditionTrue(sample.Status.Conditions, v1alpha1.ConditionReady) {
+			return nil
+		}
+		return fmt.Errorf("its conditions are %v", sample.Status.Conditions)
+	})
+	lap("the sample is ready")
+
+	another := podOf(t, early, func(pod *corev1.Pod) bool { return pod.UID != tooEarly.UID })
+	isPulledAtOnce(t, another)
+	lap("the Pod that came too early is replaced, and runs")
+
+	late := makeDeployment(t, makeNamespace(t, "team-late-"), image)
+	isPulledAtOnce(t, podOf(t, late, func(*corev1.Pod) bool { return true }))
+	lap("a Pod in a new namespace runs, its image pulled at the first attempt")
+}
+
+// newLaps returns a function that logs the time since it was called before.
+func newLaps(t *testing.T) func(what string) {
+	begin := time.Now()
+	return func(what string) {
+		t.Logf("%6.1f s  %s", time.Since(begin).Seconds(), what)
+		begin = time.Now()
+	}
+}
+
+// applySample makes the sample with a static login, whose source is the private
+// registry's here.
+func applySample(t *testing.T) *v1alpha1.ImagePullSecret {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(operator.Root(), "config", "samples", "images_v1alpha1_imagepullsecret_static.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sample := &v1alpha1.ImagePullSecret{}
+	if err := yaml.UnmarshalStrict(content, sample); err != nil {
+		t.Fatal(err)
+	}
+	source := sample.Spec.Registry.Credentials[0]
+	create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: source.Namespace}})
+	createLogin(t, source.Namespace, source.Name)
+	create(t, sample)
+	return sample
+}
+
+func makeDeployment(t *testing.T, namespace, image string) *appsv1.Deployment {
+	t.Helper()
+	labels := map[string]string{"app": "app"}
+	deployment := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "app"},
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: podSpec(image)},
+		},
+	}
+	create(t, deployment)
+	return deployment
+}
+
+// podOf returns a Pod of a Deployment once one is as wanted.
+func podOf(t *testing.T, deployment *appsv1.Deployment, wanted func(*corev1.Pod) bool) *corev1.Pod {
+	t.Helper()
+	var found *corev1.Pod
+	eventually(t, "the Deployment has a Pod as wanted", func(ctx context.Context) error {
+		var pods corev1.PodList
+		if err := shared.api.List(ctx, &pods, client.InNamespace(deployment.Namespace),
+			client.MatchingLabels(deployment.Spec.Selector.MatchLabels)); err != nil {
+			return err
+		}
+		var seen []string
+		for i := range pods.Items {
+			pod := &pods.Items[i]
+			if wanted(pod) {
+				found = pod
+				return nil
+			}
+			events, err := eventsOf(ctx, pod)
+			if err != nil {
+				return err
+			}
+			seen = append(seen, pod.Name+" ("+listed(events)+")")
+		}
+		return fmt.Errorf("its Pods are %v", seen)
+	})
+	return found
+}
+
+// isWaitingFor says whether a container of a Pod waits for one of these reasons.
+func isWaitingFor(pod *corev1.Pod, reasons ...string) bool {
+	for _, status := range pod.Status.ContainerStatuses {
+		for _, reason := range reasons {
+			if status.State.Waiting != nil && status.State.Waiting.Reason == reason {
+				return true
+			}
+		}
+	}
+	return false
+}
