@@ -56,6 +56,10 @@ type Options struct {
 	// a few programs, which the error of Start names if they are missing. A
 	// machine has one such node at a time; Start waits for it.
 	Node bool
+
+	// NodeEnv is what containerd has in its environment besides, "NAME=value",
+	// such as a proxy and the authorities to trust.
+	NodeEnv []string
 }
 
 // Cluster is a running control plane. Its methods may be called from several

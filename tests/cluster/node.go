@@ -19,12 +19,15 @@ import (
 	"github.com/imagepullsecrets/operator/tests/registry"
 )
 
+// HostAddress is the address of this machine, while it has a node, at which the
+// node and its Pods reach what listens here, the API server included.
+const HostAddress = "10.89.77.1"
+
 // A node's network: the machine and the room are two ends of a cable, and the
 // Pods are on a bridge in the room.
 const (
 	nodeName = "node"
 
-	hostAddress = "10.89.77.1"
 	nodeAddress = "10.89.77.2"
 	podNetwork  = "10.89.78.0/24"
 
@@ -47,14 +50,11 @@ type node struct {
 	pauses  *registry.Registry // has the image of the Pods' own process
 	sandbox string             // its reference
 
-	binaries   string // the directory of containerd
-	cni        string // the directory of CNI plugins
+	binaries   string   // the directory of containerd
+	cni        string   // the directory of CNI plugins
+	env        []string // of containerd, beside what all components have
 	components []*component
 }
-
-// HostAddress returns the address of this machine at which the node and its
-// Pods reach what listens here, the API server included.
-func (c *Cluster) HostAddress() string { return c.address }
 
 // AllowPlainHTTP has the node pull from a registry, "<host>:<port>", by HTTP.
 func (c *Cluster) AllowPlainHTTP(registry string) error {
@@ -67,17 +67,17 @@ func (c *Cluster) AllowPlainHTTP(registry string) error {
 
 // prepareNode makes what a node needs before there is a control plane. After
 // an error c.node holds what has to be undone.
-func (c *Cluster) prepareNode(ctx context.Context, cache string, progress *progress) error {
+func (c *Cluster) prepareNode(ctx context.Context, s setup) error {
 	cni, err := nodeRequirements()
 	if err != nil {
 		return err
 	}
-	c.node = &node{cni: cni}
-	if c.node.binaries, err = built(ctx, cache, containerdSoftware, progress); err != nil {
+	c.node = &node{cni: cni, env: s.NodeEnv}
+	if c.node.binaries, err = built(ctx, s.cache, containerdSoftware, s.progress); err != nil {
 		return fmt.Errorf("build containerd for the test cluster: %w", err)
 	}
-	c.node.lock, err = lockFile(ctx, filepath.Join(cache, "node.lock"), func() {
-		progress.printf("waiting for another process, which has the machine's node")
+	c.node.lock, err = lockFile(ctx, filepath.Join(s.cache, "node.lock"), func() {
+		s.progress.printf("waiting for another process, which has the machine's node")
 	})
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func (c *Cluster) prepareNode(ctx context.Context, cache string, progress *progr
 	if err := c.node.connect(); err != nil {
 		return err
 	}
-	c.address = hostAddress
+	c.address = HostAddress
 	return c.servePause(ctx)
 }
 
@@ -132,11 +132,11 @@ func (n *node) connect() error {
 		command string
 	}{
 		{outside, "ip link add " + hostInterface + " type veth peer name " + nodeInterface + " netns " + strconv.Itoa(n.room.pid())},
-		{outside, "ip address add " + hostAddress + "/24 dev " + hostInterface},
+		{outside, "ip address add " + HostAddress + "/24 dev " + hostInterface},
 		{outside, "ip link set " + hostInterface + " up"},
 		{inside, "ip address add " + nodeAddress + "/24 dev " + nodeInterface},
 		{inside, "ip link set " + nodeInterface + " up"},
-		{inside, "ip route add default via " + hostAddress},
+		{inside, "ip route add default via " + HostAddress},
 		{outside, "ip route add " + podNetwork + " via " + nodeAddress},
 	} {
 		command := strings.Fields(step.command)
@@ -202,7 +202,14 @@ func (c *Cluster) startNode(ctx context.Context, commands commands, client kuber
 
 // runOnNode starts a program in the node's room.
 func (c *Cluster) runOnNode(name string, command []string) error {
-	component, err := startComponent(c.node.room.start, name, command, c.dir)
+	start := c.node.room.start
+	if name == containerd {
+		start = func(cmd *exec.Cmd) error {
+			cmd.Env = append(cmd.Env, c.node.env...)
+			return c.node.room.start(cmd)
+		}
+	}
+	component, err := startComponent(start, name, command, c.dir)
 	if err != nil {
 		return err
 	}

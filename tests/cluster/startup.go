@@ -30,7 +30,7 @@ func (c *Cluster) bringUp(ctx context.Context, s setup) error {
 		return err
 	}
 	if s.Node {
-		if err := c.prepareNode(ctx, s.cache, s.progress); err != nil {
+		if err := c.prepareNode(ctx, s); err != nil {
 			return err
 		}
 	}

@@ -22,6 +22,7 @@ const (
 	operatorName      = "imagepullsecret-operator"
 	operatorNamespace = "imagepullsecret-system"
 	operatorLogin     = "operator-image" // the Secret that the operator's own image is pulled with
+	cloudAuthorities  = "cloud-authorities"
 )
 
 // pushOperator puts the operator's image into the private registry.
@@ -39,17 +40,31 @@ func pushOperator(t *testing.T) (repository, tag string) {
 	return strings.TrimSuffix(reference, ":"+tag), tag
 }
 
-// installByHelm installs the chart with its defaults until the test ends, and
-// returns when the operator is ready.
-func installByHelm(t *testing.T) {
+// installByHelm installs the chart until the test ends, and returns when the
+// operator is ready. Its values are the defaults, but for where the image comes
+// from, the way to the clouds, and further ones.
+func installByHelm(t *testing.T, further string) {
 	t.Helper()
 	repository, tag := pushOperator(t)
+	authorities, err := os.ReadFile(shared.cloud.CAFile())
+	if err != nil {
+		t.Fatal(err)
+	}
 	create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name:   operatorNamespace,
 		Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
 	}})
 	createLogin(t, operatorNamespace, operatorLogin)
-	values := fmt.Sprintf("{image: {repository: %q, tag: %q}, imagePullSecrets: [{name: %s}]}", repository, tag, operatorLogin)
+	create(t, &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: cloudAuthorities},
+		Data:       map[string]string{"ca.crt": string(authorities)},
+	})
+	values := fmt.Sprintf(`
+image: {repository: %q, tag: %q}
+imagePullSecrets: [{name: %s}]
+proxy: {httpsProxy: "http://%s", noProxy: 10.96.0.1}
+trustedCA: {configMapName: %s}
+%s`, repository, tag, operatorLogin, cloudProxy, cloudAuthorities, further)
 	helm(t.Context(), t, values, "install", operatorName, filepath.Join(operator.Root(), "charts", operatorName),
 		"--wait", "--timeout", patience.String(), "--values", "-")
 	t.Cleanup(func() {
