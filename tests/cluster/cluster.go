@@ -73,6 +73,7 @@ type Cluster struct {
 	node       *node        // nil without Options.Node
 	components []*component // in starting order; complete once Start returned
 
+	changing sync.Mutex // held while components are restarted or stopped
 	stopOnce sync.Once
 	stopErr  error
 }
@@ -180,6 +181,8 @@ func (c *Cluster) Dir() string { return c.dir }
 // the first wait for it and return the same.
 func (c *Cluster) Stop() error {
 	c.stopOnce.Do(func() {
+		c.changing.Lock()
+		defer c.changing.Unlock()
 		c.stopErr = errors.Join(c.ended(), c.tearDown())
 	})
 	return c.stopErr

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,6 +30,9 @@ var errAddressInUse = errors.New("a chosen port is in use")
 // component is a running child process.
 type component struct {
 	name    string
+	start   func(*exec.Cmd) error
+	command []string
+	dir     string
 	logPath string
 	cmd     *exec.Cmd
 	done    chan struct{} // closed when the process has ended
@@ -38,7 +42,10 @@ type component struct {
 // startComponent runs command in dir, by start, which does what exec.Cmd.Start
 // does. Its output is added to dir/logs/<name>.log.
 func startComponent(start func(*exec.Cmd) error, name string, command []string, dir string) (*component, error) {
-	c := &component{name: name, logPath: filepath.Join(dir, "logs", name+".log"), done: make(chan struct{})}
+	c := &component{
+		name: name, start: start, command: command, dir: dir,
+		logPath: filepath.Join(dir, "logs", name+".log"), done: make(chan struct{}),
+	}
 	log, err := os.OpenFile(c.logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("make the log of %s: %w", name, err)
@@ -57,6 +64,23 @@ func startComponent(start func(*exec.Cmd) error, name string, command []string, 
 		close(c.done)
 	}()
 	return c, nil
+}
+
+// restart stops the component of a name and starts it anew in its place. began
+// is a time between the two.
+func restart(components []*component, name string) (began time.Time, err error) {
+	i := slices.IndexFunc(components, func(c *component) bool { return c.name == name })
+	old := components[i]
+	if err := old.stop(); err != nil {
+		return began, err
+	}
+	began = time.Now()
+	restarted, err := startComponent(old.start, name, old.command, old.dir)
+	if err != nil {
+		return began, err
+	}
+	components[i] = restarted
+	return began, nil
 }
 
 // componentEnvironment keeps a test's own variables away from the components:

@@ -6,21 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/tests/federation"
-	"github.com/imagepullsecrets/operator/tests/operator"
 )
 
 const annotatedName = "puller" // of the annotated ServiceAccount
@@ -37,16 +32,7 @@ func TestInstalledByHelmItGetsPrivateImagesPulled(t *testing.T) {
 	installByHelm(t, "annotatedServiceAccounts: {enabled: true}")
 	lap("helm install until the operator is ready")
 
-	sample := applySample(t)
-	eventually(t, "the sample is ready", func(ctx context.Context) error {
-		if err := shared.api.Get(ctx, client.ObjectKeyFromObject(sample), sample); err != nil {
-			return err
-		}
-		if meta.IsStatusConditionTrue(sample.Status.Conditions, v1alpha1.ConditionReady) {
-			return nil
-		}
-		return fmt.Errorf("its conditions are %v", sample.Status.Conditions)
-	})
+	applySample(t)
 	lap("the sample is ready")
 
 	another := podOf(t, early, func(pod *corev1.Pod) bool { return pod.UID != tooEarly.UID })
@@ -109,25 +95,6 @@ func newLaps(t *testing.T) func(what string) {
 		t.Logf("%6.1f s  %s", time.Since(begin).Seconds(), what)
 		begin = time.Now()
 	}
-}
-
-// applySample makes the sample with a static login, whose source is the private
-// registry's here.
-func applySample(t *testing.T) *v1alpha1.ImagePullSecret {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(operator.Root(), "config", "samples", "images_v1alpha1_imagepullsecret_static.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	sample := &v1alpha1.ImagePullSecret{}
-	if err := yaml.UnmarshalStrict(content, sample); err != nil {
-		t.Fatal(err)
-	}
-	source := sample.Spec.Registry.Credentials[0]
-	create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: source.Namespace}})
-	createLogin(t, source.Namespace, source.Name)
-	create(t, sample)
-	return sample
 }
 
 func makeDeployment(t *testing.T, namespace string, spec corev1.PodSpec) *appsv1.Deployment {

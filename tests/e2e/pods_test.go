@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -38,7 +39,8 @@ func makeNamespace(t *testing.T, prefix string) string {
 	return namespace.Name
 }
 
-// create makes an object, which goes with the test.
+// create makes an object, which goes with the test. What another test may want
+// by the same name is waited for.
 func create(t *testing.T, object client.Object) {
 	t.Helper()
 	if err := shared.api.Create(t.Context(), object); err != nil {
@@ -49,6 +51,16 @@ func create(t *testing.T, object client.Object) {
 		if client.IgnoreNotFound(err) != nil {
 			t.Error(err)
 		}
+		if object.GetGenerateName() != "" {
+			return
+		}
+		wait(context.Background(), t, object.GetName()+" is gone", func(ctx context.Context) error {
+			err := shared.api.Get(ctx, client.ObjectKeyFromObject(object), object)
+			if apierrors.IsNotFound(err) {
+				return nil
+			}
+			return errors.Join(err, errors.New("it is there"))
+		})
 	})
 }
 
@@ -151,7 +163,13 @@ const patience = 3 * time.Minute
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	wait(t.Context(), t, what, holds)
+}
+
+// wait is eventually for when the test is over.
+func wait(ctx context.Context, t *testing.T, what string, holds func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
