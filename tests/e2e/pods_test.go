@@ -130,13 +130,20 @@ func runs(ctx context.Context, pod *corev1.Pod) error {
 	if err := shared.api.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {
 		return err
 	}
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue {
-			return nil
-		}
+	if isReadyPod(pod) {
+		return nil
 	}
 	events, err := eventsOf(ctx, pod)
 	return errors.Join(err, fmt.Errorf("it is %s, and its events are %s", pod.Status.Phase, listed(events)))
+}
+
+func isReadyPod(pod *corev1.Pod) bool {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodReady {
+			return condition.Status == corev1.ConditionTrue
+		}
+	}
+	return false
 }
 
 // eventsOf returns the Events about a Pod.

@@ -57,10 +57,9 @@ func TestRestartsLoseNoSecret(t *testing.T) {
 			})
 			lap("converged")
 			deployment := makeDeployment(t, makeNamespace(t, "team-after-"), podSpec(image))
-			pod := podOf(t, deployment, func(*corev1.Pod) bool { return true })
 			// Not at the first attempt: after an API server's restart, client-go
-			// takes its time before it watches again.
-			eventually(t, "a Pod in a new namespace runs", func(ctx context.Context) error { return runs(ctx, pod) })
+			// takes its time before it watches again, and the Pod may be replaced.
+			podOf(t, deployment, isReadyPod)
 			lap("a Pod in a new namespace runs")
 			if err := missing(); err != nil {
 				t.Errorf("in between a Secret was not as it should be: %v", err)
