@@ -130,7 +130,14 @@ prepare: bin/helm bin/helm3 bin/kustomize bin/operator-sdk bin/scorecard-test bi
 
 .PHONY: witness-tools
 witness-tools: ## Install what tests/witness calls (as root on Debian or Ubuntu; without it, tests are skipped).
-	@hack/witness-tools
+	@hack/system-tools 'tests/witness, which skips tests without them' aws=awscli skopeo=skopeo
+
+# What a node takes from the system is installed where that is possible; the
+# tests say what is missing.
+.PHONY: e2e
+e2e: prepare build ## Run the end-to-end tests on a real node (root and Linux only). ARGS="-run TestX"
+	@hack/system-tools 'tests/e2e' runc=runc /usr/lib/cni/bridge=containernetworking-plugins iptables=iptables ip=iproute2 mount=mount
+	@cd tests && go test -tags e2e -count=1 -timeout 30m -v $(ARGS) ./e2e
 
 .PHONY: cover
 cover: ## Run the tests and write coverage/index.html.

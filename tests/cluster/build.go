@@ -25,8 +25,26 @@ const (
 	buildStopGrace = 10 * time.Second
 )
 
-// build is one way of compiling the multi-call binary in kubernetes/.
+// software is something that is compiled from a module of its own in this
+// package's directory, so that the modules behind it stay out of the tests'
+// go.mod.
+type software struct {
+	name     string // as people call it
+	module   string // the module's directory
+	packages []string
+	effort   string // of the first build
+}
+
+var (
+	kubernetesSoftware = software{name: "Kubernetes", module: "kubernetes", packages: []string{"."},
+		effort: "about 2,800 packages, 6 minutes on two cores"}
+	containerdSoftware = software{name: "containerd", module: "containerd", effort: "about a minute", packages: []string{
+		"github.com/containerd/containerd/v2/cmd/containerd", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2", "./pause"}}
+)
+
+// build is one way of compiling software.
 type build struct {
+	software
 	goCommand string   // absolute path
 	source    string   // the directory of the module
 	goVersion string   // as in "go1.26.0"
@@ -43,10 +61,10 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "imagepullsecret-operator", "cluster"), nil
 }
 
-// builtBinary returns the path of the multi-call binary for this source, and
+// built returns the directory of what software's packages compile to, and
 // builds it if cache has none. Of several processes only one builds.
-func builtBinary(ctx context.Context, cache string, progress *progress) (string, error) {
-	b, err := newBuild(ctx)
+func built(ctx context.Context, cache string, s software, progress *progress) (string, error) {
+	b, err := newBuild(ctx, s)
 	if err != nil {
 		return "", err
 	}
@@ -55,30 +73,33 @@ func builtBinary(ctx context.Context, cache string, progress *progress) (string,
 		return "", err
 	}
 	dir := filepath.Join(cache, key)
-	binary := filepath.Join(dir, "kubernetes")
-	if exists(binary) {
-		return binary, nil
+	binaries := filepath.Join(dir, "bin")
+	if exists(binaries) {
+		return binaries, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
 	lock, err := lockFile(ctx, filepath.Join(dir, "lock"), func() {
-		progress.printf("waiting for another process, which builds Kubernetes (first run only, minutes)")
+		progress.printf("waiting for another process, which builds %s (first run only, minutes)", s.name)
 	})
 	if err != nil {
 		return "", err
 	}
 	defer lock.Close()
-	if exists(binary) {
-		return binary, nil
+	if exists(binaries) {
+		return binaries, nil
 	}
 	// Built beside its place and renamed, so that an interrupted build leaves
 	// nothing that looks finished; the fixed name is reused by the next one.
-	partial := binary + ".partial"
+	partial := binaries + ".partial"
+	if err := os.MkdirAll(partial, 0o700); err != nil {
+		return "", err
+	}
 	if err := b.run(ctx, partial, progress); err != nil {
 		return "", err
 	}
-	return binary, os.Rename(partial, binary)
+	return binaries, os.Rename(partial, binaries)
 }
 
 func exists(path string) bool {
@@ -86,13 +107,13 @@ func exists(path string) bool {
 	return err == nil
 }
 
-func newBuild(ctx context.Context) (*build, error) {
+func newBuild(ctx context.Context, s software) (*build, error) {
 	goCommand, err := exec.LookPath("go")
 	if err != nil {
 		return nil, fmt.Errorf("the go command is needed: %w; install Go and put it on PATH, or point %s at a directory with etcd, kube-apiserver and kube-controller-manager", err, assetsVariable)
 	}
-	b := &build{goCommand: goCommand}
-	if b.source, err = sourceDir(ctx, goCommand); err != nil {
+	b := &build{software: s, goCommand: goCommand}
+	if b.source, err = sourceDir(ctx, goCommand, s.module); err != nil {
 		return nil, err
 	}
 	version, err := b.command(ctx, "env", "GOVERSION").Output()
@@ -104,12 +125,11 @@ func newBuild(ctx context.Context) (*build, error) {
 	return b, err
 }
 
-// sourceDir returns the directory of the binary's module. It is a module of
-// its own, so that the hundreds of modules behind Kubernetes stay out of the
-// tests' go.mod, and therefore cannot be asked for by its import path.
-func sourceDir(ctx context.Context, goCommand string) (string, error) {
+// sourceDir returns the directory of a module, which cannot be asked for by its
+// import path.
+func sourceDir(ctx context.Context, goCommand, module string) (string, error) {
 	_, file, _, _ := runtime.Caller(0)
-	dir := filepath.Join(filepath.Dir(file), "kubernetes")
+	dir := filepath.Join(filepath.Dir(file), module)
 	if filepath.IsAbs(dir) && exists(filepath.Join(dir, "go.mod")) {
 		return dir, nil
 	}
@@ -118,25 +138,25 @@ func sourceDir(ctx context.Context, goCommand string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the source of module %s: %w; run from inside that module", modulePath, withStderr(err))
 	}
-	return filepath.Join(strings.TrimSpace(string(out)), "cluster", "kubernetes"), nil
+	return filepath.Join(strings.TrimSpace(string(out)), "cluster", module), nil
 }
 
 var kubernetesVersion = regexp.MustCompile(`(?m)^(?:require)?\s*k8s\.io/kubernetes (v(\d+)\.(\d+)\.\S+)`)
 
-// buildFlags returns the flags of go build. The components read their version
-// from variables that the linker sets, here to what go.mod requires: without
-// them the API server cannot tell which features are on.
+// buildFlags returns the flags of go build. Kubernetes' components read their
+// version from variables that the linker sets, here to what go.mod requires:
+// without them the API server cannot tell which features are on.
 func buildFlags(goMod string) ([]string, error) {
 	content, err := os.ReadFile(goMod)
 	if err != nil {
 		return nil, err
 	}
 	version := kubernetesVersion.FindSubmatch(content)
-	if version == nil {
-		return nil, fmt.Errorf("%s does not require k8s.io/kubernetes", goMod)
+	ldflags := "-s -w"
+	if version != nil {
+		const variable = " -X k8s.io/component-base/version."
+		ldflags += fmt.Sprintf(variable+"gitVersion=%s"+variable+"gitMajor=%s"+variable+"gitMinor=%s", version[1], version[2], version[3])
 	}
-	const variable = " -X k8s.io/component-base/version."
-	ldflags := fmt.Sprintf("-s -w"+variable+"gitVersion=%s"+variable+"gitMajor=%s"+variable+"gitMinor=%s", version[1], version[2], version[3])
 	// -mod for whoever has GOFLAGS=-mod=vendor.
 	return []string{"-mod=readonly", "-trimpath", "-ldflags", ldflags}, nil
 }
@@ -147,6 +167,11 @@ func (b *build) key() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	commands, err := filepath.Glob(filepath.Join(b.source, "*", "*.go"))
+	if err != nil {
+		return "", err
+	}
+	files = append(files, commands...)
 	files = append(files, filepath.Join(b.source, "go.mod"), filepath.Join(b.source, "go.sum"))
 	hash := sha256.New()
 	for _, file := range files { // Glob sorts
@@ -160,19 +185,19 @@ func (b *build) key() (string, error) {
 	return hex.EncodeToString(hash.Sum(nil))[:16], nil
 }
 
-// run compiles the binary to path and shows how far it is.
-func (b *build) run(ctx context.Context, path string, progress *progress) error {
-	progress.printf("building Kubernetes from its Go module: about 2,500 packages, 5 minutes on two cores, only this once")
-	progress.printf("an interrupted build goes on where it stopped; the result is kept in %s", filepath.Dir(path))
+// run compiles the packages into dir and shows how far it is.
+func (b *build) run(ctx context.Context, dir string, progress *progress) error {
+	progress.printf("building %s from its Go module: %s, only this once", b.name, b.effort)
+	progress.printf("an interrupted build goes on where it stopped; the result is kept in %s", filepath.Dir(dir))
 	begin := time.Now()
 	output := &buildOutput{}
-	args := append([]string{"build", "-v", "-o", path}, b.flags...)
-	cmd := b.command(ctx, append(args, ".")...)
+	args := append([]string{"build", "-v", "-o", dir + string(filepath.Separator)}, b.flags...)
+	cmd := b.command(ctx, append(args, b.packages...)...)
 	cmd.Stdout, cmd.Stderr = output, output
 	if err := startChild(cmd); err != nil {
 		return err
 	}
-	stop := reportBuild(begin, output, progress)
+	stop := b.report(begin, output, progress)
 	err := cmd.Wait()
 	stop()
 	if ctx.Err() != nil {
@@ -181,13 +206,13 @@ func (b *build) run(ctx context.Context, path string, progress *progress) error 
 	if err != nil {
 		return fmt.Errorf("go build in %s: %w\n%s", b.source, err, output.messages())
 	}
-	progress.printf("built Kubernetes in %s", time.Since(begin).Round(time.Second))
+	progress.printf("built %s in %s", b.name, time.Since(begin).Round(time.Second))
 	return nil
 }
 
-// reportBuild writes a line of progress every few seconds until the returned
+// report writes a line of progress every few seconds until the returned
 // function is called, which waits for the last line.
-func reportBuild(begin time.Time, output *buildOutput, progress *progress) (stop func()) {
+func (b *build) report(begin time.Time, output *buildOutput, progress *progress) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -198,7 +223,7 @@ func reportBuild(begin time.Time, output *buildOutput, progress *progress) (stop
 			case <-quit:
 				return
 			case <-ticker.C:
-				progress.printf("building Kubernetes: %s, %s", output.summary(), time.Since(begin).Round(time.Second))
+				progress.printf("building %s: %s, %s", b.name, output.summary(), time.Since(begin).Round(time.Second))
 			}
 		}
 	}()

@@ -54,16 +54,16 @@ func newAuthority() (*authority, error) {
 	return &authority{certificate: certificate, key: key, pem: encodePEM("CERTIFICATE", der)}, nil
 }
 
-// serving issues the API server's certificate, for every name under which a
-// client on this machine or in a Pod may reach it.
-func (a *authority) serving() (keyPair, error) {
+// serving issues the certificate of the API server at address, for every name
+// under which a client on this machine or in a Pod may reach it.
+func (a *authority) serving(address string) (keyPair, error) {
 	template, err := certificateTemplate(pkix.Name{CommonName: kubeAPIServer})
 	if err != nil {
 		return keyPair{}, err
 	}
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	template.DNSNames = []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}
-	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, net.IPv4(10, 96, 0, 1)}
+	template.IPAddresses = []net.IP{net.ParseIP(address), net.IPv4(127, 0, 0, 1), net.IPv6loopback, net.IPv4(10, 96, 0, 1)}
 	return a.issue(template)
 }
 

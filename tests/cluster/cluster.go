@@ -1,7 +1,8 @@
 // Package cluster runs a real Kubernetes control plane for tests: etcd,
 // kube-apiserver and kube-controller-manager as child processes on loopback
 // ports. Admission, CEL, RBAC, TokenRequest, server-side apply, watches and
-// garbage collection are therefore the real ones; there are no nodes.
+// garbage collection are therefore the real ones. With Options.Node there is a
+// node too, on which Pods run.
 //
 // The first Start on a machine compiles Kubernetes from its Go module, which
 // takes minutes; the binary is kept in the user's cache directory and later
@@ -26,7 +27,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
 
@@ -50,21 +50,33 @@ type Options struct {
 	// the cluster's own: a flag that holds one value replaces the cluster's,
 	// one that holds a list adds to it.
 	APIServerArgs []string
+
+	// Node adds a node on which Pods run: containerd, kubelet and kube-proxy,
+	// in namespaces of their own, and kube-scheduler. It needs Linux, root and
+	// a few programs, which the error of Start names if they are missing. A
+	// machine has one such node at a time; Start waits for it.
+	Node bool
+
+	// NodeEnv is what containerd has in its environment besides, "NAME=value",
+	// such as a proxy and the authorities to trust.
+	NodeEnv []string
 }
 
 // Cluster is a running control plane. Its methods may be called from several
 // goroutines at once, and what they return stays valid until Stop.
 type Cluster struct {
-	dir    string
-	record *os.File // locked for as long as this process lives, see leftovers.go
-	config *rest.Config
-
-	mu         sync.Mutex
+	dir        string
+	record     *os.File // locked for as long as this process lives, see leftovers.go
+	address    string   // the API server's
+	authority  *authority
+	config     *rest.Config
+	node       *node        // nil without Options.Node
 	components []*component // that should run, in starting order
-	apiServer  []string     // its command while it is stopped
 
-	stopOnce sync.Once
-	stopErr  error
+	changing  sync.Mutex // held while components are stopped and started
+	apiServer *component // while it is stopped
+	stopOnce  sync.Once
+	stopErr   error
 }
 
 // Start builds Kubernetes if needed, stops what crashed runs left behind and
@@ -93,6 +105,15 @@ func Prepare(ctx context.Context, progress io.Writer) error {
 	return err
 }
 
+// setup is what a start has to work with.
+type setup struct {
+	Options
+	commands commands
+	running  records
+	cache    string // the directory of what is built
+	progress *progress
+}
+
 // startWith is Start with the directories that a test wants of its own.
 func startWith(ctx context.Context, o Options, cache string, running records) (*Cluster, error) {
 	progress := newProgress(o.Progress)
@@ -103,9 +124,10 @@ func startWith(ctx context.Context, o Options, cache string, running records) (*
 	if err := running.clean(ctx, progress); err != nil {
 		return nil, fmt.Errorf("stop what earlier test clusters left behind: %w", err)
 	}
+	s := setup{Options: o, commands: commands, running: running, cache: cache, progress: progress}
 	for attempt := 1; ; attempt++ {
 		begin := time.Now()
-		c, err := startOnce(ctx, commands, running, o.APIServerArgs)
+		c, err := startOnce(ctx, s)
 		if err == nil {
 			progress.printf("ready after %s: %s, logs in %s", time.Since(begin).Round(time.Millisecond), c.config.Host, filepath.Join(c.dir, "logs"))
 			return c, nil
@@ -117,9 +139,9 @@ func startWith(ctx context.Context, o Options, cache string, running records) (*
 	}
 }
 
-func startOnce(ctx context.Context, commands commands, running records, apiServerArgs []string) (*Cluster, error) {
-	c := &Cluster{}
-	if err := c.bringUp(ctx, commands, running, apiServerArgs); err != nil {
+func startOnce(ctx context.Context, s setup) (*Cluster, error) {
+	c := &Cluster{address: loopbackAddress}
+	if err := c.bringUp(ctx, s); err != nil {
 		// Not Stop: it would report a second time that a component ended.
 		var cleanup error
 		c.stopOnce.Do(func() { cleanup = c.tearDown() })
@@ -153,46 +175,14 @@ func (c *Cluster) Issuer() string { return issuer }
 // component logs to logs/<component>.log in it.
 func (c *Cluster) Dir() string { return c.dir }
 
-// StopAPIServer ends the API server alone, as an update of the control plane
-// does: etcd keeps what it held. Clients find nobody listening.
-func (c *Cluster) StopAPIServer() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	i := slices.IndexFunc(c.components, func(running *component) bool { return running.name == kubeAPIServer })
-	if i < 0 {
-		return errors.New("the API server does not run")
-	}
-	stopped := c.components[i]
-	c.components = slices.Delete(c.components, i, i+1)
-	c.apiServer = stopped.cmd.Args
-	return stopped.stop()
-}
-
-// StartAPIServer starts the API server again after StopAPIServer, at the same
-// address, and returns once it is ready.
-func (c *Cluster) StartAPIServer(ctx context.Context) error {
-	client, err := kubernetes.NewForConfig(c.config)
-	if err != nil {
-		return fmt.Errorf("make a client: %w", err)
-	}
-	c.mu.Lock()
-	command := c.apiServer
-	c.apiServer = nil
-	c.mu.Unlock()
-	if command == nil {
-		return errors.New("the API server was not stopped")
-	}
-	if err := c.run(kubeAPIServer, command); err != nil {
-		return err
-	}
-	return c.await(ctx, "the API server is ready again", apiServerReady(client))
-}
-
-// Stop ends the components, etcd last, and removes Dir. The error names a component that had ended before, with
-// its last log lines, or what could not be stopped or removed. Calls after
-// the first wait for it and return the same.
+// Stop ends the node with all its Pods, the controller manager, the API server
+// and etcd, in this order, and removes Dir. The error names a component that
+// had ended before, with its last log lines, or what could not be stopped or
+// removed. Calls after the first wait for it and return the same.
 func (c *Cluster) Stop() error {
 	c.stopOnce.Do(func() {
+		c.changing.Lock()
+		defer c.changing.Unlock()
 		c.stopErr = errors.Join(c.ended(), c.tearDown())
 	})
 	return c.stopErr
@@ -200,7 +190,7 @@ func (c *Cluster) Stop() error {
 
 // ended returns an error for the first component that has ended by itself.
 func (c *Cluster) ended() error {
-	for _, component := range c.running() {
+	for _, component := range c.allComponents() {
 		select {
 		case <-component.done:
 			return component.exitError()
@@ -210,18 +200,22 @@ func (c *Cluster) ended() error {
 	return nil
 }
 
-// running returns the components that should run, in starting order.
-func (c *Cluster) running() []*component {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.components)
+// allComponents returns the components, the node's last.
+func (c *Cluster) allComponents() []*component {
+	if c.node == nil {
+		return c.components
+	}
+	return slices.Concat(c.components, c.node.components)
 }
 
 // tearDown stops and removes as much of the cluster as exists.
 func (c *Cluster) tearDown() error {
 	var errs []error
-	for _, component := range slices.Backward(c.running()) {
-		errs = append(errs, component.stop())
+	if c.node != nil {
+		errs = append(errs, c.node.stop())
+	}
+	for i := len(c.components) - 1; i >= 0; i-- {
+		errs = append(errs, c.components[i].stop())
 	}
 	if err := errors.Join(errs...); err != nil {
 		// The record stays, so that the next Start tries again.

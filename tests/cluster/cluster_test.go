@@ -300,7 +300,8 @@ func TestStopReportsAComponentThatDiedBefore(t *testing.T) {
 }
 
 func TestStartUsesKubebuilderAssets(t *testing.T) {
-	binary := must[string](t)(builtBinary(t.Context(), must[string](t)(cacheDir()), newProgress(testLog{t})))
+	binaries := must[string](t)(built(t.Context(), must[string](t)(cacheDir()), kubernetesSoftware, newProgress(testLog{t})))
+	binary := filepath.Join(binaries, "kubernetes")
 	assets := t.TempDir()
 	for _, name := range []string{etcd, kubeAPIServer} {
 		if err := os.Symlink(binary, filepath.Join(assets, name)); err != nil {

@@ -22,10 +22,11 @@ func findCommands(ctx context.Context, cache string, progress *progress) (comman
 	if assets := os.Getenv(assetsVariable); assets != "" {
 		return assetCommands(assets)
 	}
-	binary, err := builtBinary(ctx, cache, progress)
+	binaries, err := built(ctx, cache, kubernetesSoftware, progress)
 	if err != nil {
 		return nil, fmt.Errorf("build Kubernetes for the test cluster: %w", err)
 	}
+	binary := filepath.Join(binaries, "kubernetes")
 	return func(component string) []string { return []string{binary, component} }, nil
 }
 

@@ -11,6 +11,10 @@ const (
 	etcd                  = "etcd"
 	kubeAPIServer         = "kube-apiserver"
 	kubeControllerManager = "kube-controller-manager"
+	kubeScheduler         = "kube-scheduler"
+	kubeProxy             = "kube-proxy"
+	kubelet               = "kubelet"
+	containerd            = "containerd"
 )
 
 const issuer = "https://kubernetes.default.svc"
@@ -30,28 +34,39 @@ func etcdArgs(dir string, clientPort int) []string {
 	}
 }
 
-func kubeAPIServerArgs(dir string, etcdPort, securePort int) []string {
-	return []string{
-		"--etcd-servers=http://" + loopback(etcdPort),
-		"--bind-address=127.0.0.1",
-		fmt.Sprintf("--secure-port=%d", securePort),
+// kubeAPIServerArgs are those of an API server at address, a loopback one if
+// the cluster has no node.
+func kubeAPIServerArgs(dir, address string, etcdPort, securePort int) []string {
+	published := []string{
 		// Endpoints must not be loopback addresses and no Pod needs them here,
 		// so the address is one reserved for documentation (RFC 5737), which
 		// also spares the search for a default route, and it is not published.
 		"--advertise-address=192.0.2.1",
 		"--endpoint-reconciler-type=none",
-		"--cert-dir=" + filepath.Join(dir, "pki"),
-		"--tls-cert-file=" + filepath.Join(dir, servingCertificateFile),
-		"--tls-private-key-file=" + filepath.Join(dir, servingKeyFile),
-		"--client-ca-file=" + filepath.Join(dir, caFile),
+	}
+	if address != loopbackAddress {
+		published = []string{
+			"--advertise-address=" + address,
+			"--kubelet-client-certificate=" + filepath.Join(dir, kubeletClientCertificateFile),
+			"--kubelet-client-key=" + filepath.Join(dir, kubeletClientKeyFile),
+		}
+	}
+	return append(published,
+		"--etcd-servers=http://"+loopback(etcdPort),
+		"--bind-address="+address,
+		fmt.Sprintf("--secure-port=%d", securePort),
+		"--cert-dir="+filepath.Join(dir, "pki"),
+		"--tls-cert-file="+filepath.Join(dir, servingCertificateFile),
+		"--tls-private-key-file="+filepath.Join(dir, servingKeyFile),
+		"--client-ca-file="+filepath.Join(dir, caFile),
 		"--anonymous-auth=false",
 		"--authorization-mode=Node,RBAC",
 		"--allow-privileged=true",
-		"--service-account-issuer=" + issuer,
-		"--service-account-key-file=" + filepath.Join(dir, serviceAccountKeyFile),
-		"--service-account-signing-key-file=" + filepath.Join(dir, serviceAccountKeyFile),
+		"--service-account-issuer="+issuer,
+		"--service-account-key-file="+filepath.Join(dir, serviceAccountKeyFile),
+		"--service-account-signing-key-file="+filepath.Join(dir, serviceAccountKeyFile),
 		"--service-cluster-ip-range=10.96.0.0/16",
-	}
+	)
 }
 
 func kubeControllerManagerArgs(dir string) []string {

@@ -3,8 +3,10 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -21,6 +23,8 @@ const (
 	servingCertificateFile          = "pki/serving.crt"
 	servingKeyFile                  = "pki/serving.key"
 	serviceAccountKeyFile           = "pki/service-account.key"
+	kubeletClientCertificateFile    = "pki/kubelet-client.crt"
+	kubeletClientKeyFile            = "pki/kubelet-client.key"
 	controllerManagerKubeconfigFile = "controller-manager.kubeconfig"
 )
 
@@ -57,20 +61,18 @@ func (c *Cluster) ServiceAccountKubeconfig(ctx context.Context, namespace, name 
 
 // writeIdentities makes the authority, the certificates and keys of all
 // components and the kubeconfig files, and sets the administrator's client
-// configuration for the API server that will listen at host.
-func (c *Cluster) writeIdentities(host string) error {
+// configuration for the API server that will listen at address and port.
+func (c *Cluster) writeIdentities(address string, port int) error {
 	ca, err := newAuthority()
 	if err != nil {
 		return err
 	}
-	if err := c.writeServerKeys(ca); err != nil {
+	c.authority = ca
+	host := "https://" + net.JoinHostPort(address, strconv.Itoa(port))
+	if err := c.writeServerKeys(ca, address); err != nil {
 		return err
 	}
 	admin, err := ca.client("test-cluster-admin", "system:masters")
-	if err != nil {
-		return err
-	}
-	controllerManager, err := ca.client("system:" + kubeControllerManager)
 	if err != nil {
 		return err
 	}
@@ -78,11 +80,25 @@ func (c *Cluster) writeIdentities(host string) error {
 	if err := writeKubeconfig(c.Kubeconfig(), c.config); err != nil {
 		return err
 	}
-	return writeKubeconfig(filepath.Join(c.dir, controllerManagerKubeconfigFile), clientConfig(host, ca, controllerManager))
+	return c.writeClientKubeconfig(controllerManagerKubeconfigFile, "system:"+kubeControllerManager)
 }
 
-func (c *Cluster) writeServerKeys(ca *authority) error {
-	serving, err := ca.serving()
+// writeClientKubeconfig writes a kubeconfig file that authenticates as user, a
+// member of groups. file is relative to the cluster's directory.
+func (c *Cluster) writeClientKubeconfig(file, user string, groups ...string) error {
+	identity, err := c.authority.client(user, groups...)
+	if err != nil {
+		return err
+	}
+	return writeKubeconfig(filepath.Join(c.dir, file), clientConfig(c.config.Host, c.authority, identity))
+}
+
+func (c *Cluster) writeServerKeys(ca *authority, address string) error {
+	serving, err := ca.serving(address)
+	if err != nil {
+		return err
+	}
+	kubeletClient, err := ca.client(kubeAPIServer, "system:masters")
 	if err != nil {
 		return err
 	}
@@ -91,10 +107,12 @@ func (c *Cluster) writeServerKeys(ca *authority) error {
 		return err
 	}
 	for path, content := range map[string][]byte{
-		caFile:                 ca.pem,
-		servingCertificateFile: serving.certificate,
-		servingKeyFile:         serving.key,
-		serviceAccountKeyFile:  serviceAccountKey,
+		caFile:                       ca.pem,
+		servingCertificateFile:       serving.certificate,
+		servingKeyFile:               serving.key,
+		serviceAccountKeyFile:        serviceAccountKey,
+		kubeletClientCertificateFile: kubeletClient.certificate,
+		kubeletClientKeyFile:         kubeletClient.key,
 	} {
 		if err := os.WriteFile(filepath.Join(c.dir, path), content, 0o600); err != nil {
 			return err

@@ -129,7 +129,7 @@ func processesOf(dir string) ([]int, error) {
 // would be killed too.
 func belongsTo(args []string, dir string) bool {
 	isComponent := slices.ContainsFunc(args[:min(2, len(args))], func(arg string) bool {
-		return slices.Contains([]string{etcd, kubeAPIServer, kubeControllerManager}, filepath.Base(arg))
+		return slices.Contains([]string{etcd, kubeAPIServer, kubeControllerManager, kubeScheduler}, filepath.Base(arg))
 	})
 	return isComponent && slices.ContainsFunc(args, func(arg string) bool {
 		return strings.HasPrefix(arg, "--") && strings.Contains(arg, "="+dir+string(filepath.Separator))

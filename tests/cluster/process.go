@@ -29,17 +29,23 @@ var errAddressInUse = errors.New("a chosen port is in use")
 // component is a running child process.
 type component struct {
 	name    string
+	start   func(*exec.Cmd) error
+	command []string
+	dir     string
 	logPath string
 	cmd     *exec.Cmd
 	done    chan struct{} // closed when the process has ended
 	waitErr error         // how it ended; read only after done
 }
 
-// startComponent runs command in dir with its output in
-// dir/logs/<name>.log, after what is there.
-func startComponent(name string, command []string, dir string) (*component, error) {
-	c := &component{name: name, logPath: filepath.Join(dir, "logs", name+".log"), done: make(chan struct{})}
-	log, err := os.OpenFile(c.logPath, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+// startComponent runs command in dir, by start, which does what exec.Cmd.Start
+// does. Its output is added to dir/logs/<name>.log.
+func startComponent(start func(*exec.Cmd) error, name string, command []string, dir string) (*component, error) {
+	c := &component{
+		name: name, start: start, command: command, dir: dir,
+		logPath: filepath.Join(dir, "logs", name+".log"), done: make(chan struct{}),
+	}
+	log, err := os.OpenFile(c.logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("make the log of %s: %w", name, err)
 	}
@@ -49,7 +55,7 @@ func startComponent(name string, command []string, dir string) (*component, erro
 	c.cmd.Env = componentEnvironment()
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.SysProcAttr = childAttributes()
-	if err := startChild(c.cmd); err != nil {
+	if err := start(c.cmd); err != nil {
 		return nil, fmt.Errorf("run %s: %w", name, err)
 	}
 	go func() {
@@ -57,6 +63,11 @@ func startComponent(name string, command []string, dir string) (*component, erro
 		close(c.done)
 	}()
 	return c, nil
+}
+
+// startAgain runs the command of a component that has ended. The log goes on.
+func (c *component) startAgain() (*component, error) {
+	return startComponent(c.start, c.name, c.command, c.dir)
 }
 
 // componentEnvironment keeps a test's own variables away from the components:

@@ -25,36 +25,50 @@ const (
 
 // bringUp fills c step by step. After an error c holds what tearDown has to
 // stop and remove.
-func (c *Cluster) bringUp(ctx context.Context, commands commands, running records, apiServerArgs []string) error {
-	if err := c.makeDir(ctx, running); err != nil {
+func (c *Cluster) bringUp(ctx context.Context, s setup) error {
+	if err := c.makeDir(ctx, s.running); err != nil {
 		return err
+	}
+	if s.Node {
+		if err := c.prepareNode(ctx, s); err != nil {
+			return err
+		}
 	}
 	etcdPort, securePort, err := freePorts()
 	if err != nil {
 		return err
 	}
-	if err := c.writeIdentities("https://" + loopback(securePort)); err != nil {
+	if err := c.writeIdentities(c.address, securePort); err != nil {
 		return err
 	}
 	client, err := kubernetes.NewForConfig(c.config)
 	if err != nil {
 		return fmt.Errorf("make a client: %w", err)
 	}
+	if err := c.startControlPlane(ctx, s, client, etcdPort, securePort); err != nil {
+		return err
+	}
+	if s.Node {
+		return c.startNode(ctx, s.commands, client)
+	}
+	return nil
+}
 
-	if err := c.run(etcd, append(commands(etcd), etcdArgs(c.dir, etcdPort)...)); err != nil {
+func (c *Cluster) startControlPlane(ctx context.Context, s setup, client kubernetes.Interface, etcdPort, securePort int) error {
+	if err := c.run(s.commands, etcd, etcdArgs(c.dir, etcdPort)); err != nil {
 		return err
 	}
 	if err := c.await(ctx, "etcd is healthy", etcdHealthy("http://"+loopback(etcdPort)+"/health")); err != nil {
 		return err
 	}
-	args := append(kubeAPIServerArgs(c.dir, etcdPort, securePort), apiServerArgs...)
-	if err := c.run(kubeAPIServer, append(commands(kubeAPIServer), args...)); err != nil {
+	args := append(kubeAPIServerArgs(c.dir, c.address, etcdPort, securePort), s.APIServerArgs...)
+	if err := c.run(s.commands, kubeAPIServer, args); err != nil {
 		return err
 	}
 	if err := c.await(ctx, "the API server is ready", apiServerReady(client)); err != nil {
 		return err
 	}
-	if err := c.run(kubeControllerManager, append(commands(kubeControllerManager), kubeControllerManagerArgs(c.dir)...)); err != nil {
+	if err := c.run(s.commands, kubeControllerManager, kubeControllerManagerArgs(c.dir)); err != nil {
 		return err
 	}
 	return c.await(ctx, "the controller manager has made the default ServiceAccount", defaultServiceAccountExists(client))
@@ -81,13 +95,11 @@ func (c *Cluster) makeDir(ctx context.Context, running records) error {
 }
 
 // run starts a component and takes responsibility for stopping it.
-func (c *Cluster) run(name string, command []string) error {
-	component, err := startComponent(name, command, c.dir)
+func (c *Cluster) run(commands commands, name string, args []string) error {
+	component, err := startComponent(startChild, name, append(commands(name), args...), c.dir)
 	if err != nil {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.components = append(c.components, component)
 	return nil
 }
@@ -110,8 +122,9 @@ func (c *Cluster) await(ctx context.Context, condition string, check func(contex
 		}
 		select {
 		case <-ctx.Done():
-			running := c.running()
-			return fmt.Errorf("wait until %s: %w (last: %w)\n%s", condition, ctx.Err(), err, running[len(running)-1].logTail())
+			components := c.allComponents()
+			last := components[len(components)-1]
+			return fmt.Errorf("wait until %s: %w (last: %w)\n%s", condition, ctx.Err(), err, last.logTail())
 		case <-ticker.C:
 		}
 	}
@@ -171,4 +184,4 @@ func freePorts() (int, int, error) {
 	return ports[0], ports[1], nil
 }
 
-func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+func loopback(port int) string { return net.JoinHostPort(loopbackAddress, strconv.Itoa(port)) }

@@ -20,16 +20,21 @@ import (
 // one file with ref in it, so images of different references differ. It needs no
 // credential, suffers no fault and counts as no call.
 func (c *Cloud) PushImage(ctx context.Context, ref string) error {
+	image, err := tinyImage(ref)
+	if err != nil {
+		return fmt.Errorf("make image %s: %w", ref, err)
+	}
+	return c.PutImage(ctx, ref, image)
+}
+
+// PutImage is PushImage for an image of the caller's.
+func (c *Cloud) PutImage(ctx context.Context, ref string, image v1.Image) error {
 	tag, err := name.NewTag(ref, name.StrictValidation)
 	if err != nil {
 		return fmt.Errorf("push image: %w", err)
 	}
 	if host := hostKey(tag.RegistryStr()); !c.registry.owns(host) {
 		return fmt.Errorf("push image %s: the cloud has no registry %s", ref, host)
-	}
-	image, err := tinyImage(ref)
-	if err != nil {
-		return fmt.Errorf("make image %s: %w", ref, err)
 	}
 	if err := remote.Write(tag, image, remote.WithContext(ctx), remote.WithTransport(backDoor{c.registry})); err != nil {
 		return fmt.Errorf("push image %s: %w", ref, err)

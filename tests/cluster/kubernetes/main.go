@@ -1,14 +1,16 @@
-// Command kubernetes is the control plane of the embedded test cluster in one
-// binary: its first argument (or the name it is called by) picks etcd,
-// kube-apiserver or kube-controller-manager, and the rest are that
-// component's own flags.
+// Command kubernetes is the embedded test cluster in one binary: its first
+// argument (or the name it is called by) picks the component, and the rest are
+// that component's own flags.
 package main
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
@@ -18,25 +20,32 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/version"  // the components' build_info metric
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
-const usage = "usage: kubernetes etcd|kube-apiserver|kube-controller-manager [flags]"
+// components are what the binary can be. Only what is asked for is made: the
+// commands register flags in one place that all of them share.
+var components = map[string]func(){
+	"etcd":                    func() { etcdmain.Main(os.Args) },
+	"kube-apiserver":          func() { run(apiserver.NewAPIServerCommand()) },
+	"kube-controller-manager": func() { run(controllermanager.NewControllerManagerCommand()) },
+	"kube-scheduler":          func() { run(scheduler.NewSchedulerCommand()) },
+	"kube-proxy":              func() { run(proxy.NewProxyCommand()) },
+	"kubelet":                 func() { run(kubelet.NewKubeletCommand(context.Background())) },
+}
 
 func main() {
 	name, args := component(os.Args)
-	// The components read os.Args themselves (etcd) or through cobra.
-	os.Args = args
-	switch name {
-	case "etcd":
-		etcdmain.Main(args)
-	case "kube-apiserver":
-		run(apiserver.NewAPIServerCommand())
-	case "kube-controller-manager":
-		run(controllermanager.NewControllerManagerCommand())
-	default:
-		fmt.Fprintln(os.Stderr, usage)
+	start := components[name]
+	if start == nil {
+		fmt.Fprintln(os.Stderr, "usage: kubernetes", strings.Join(slices.Sorted(maps.Keys(components)), "|"), "[flags]")
 		os.Exit(2)
 	}
+	// The components read os.Args themselves (etcd) or through cobra.
+	os.Args = args
+	start()
 }
 
 // component returns the component that args ask for and the arguments that it
@@ -44,7 +53,7 @@ func main() {
 // first argument, so KUBEBUILDER_ASSETS may point at a directory of links.
 func component(args []string) (string, []string) {
 	name := filepath.Base(args[0])
-	if slices.Contains([]string{"etcd", "kube-apiserver", "kube-controller-manager"}, name) {
+	if components[name] != nil {
 		return name, args
 	}
 	if len(args) < 2 {
