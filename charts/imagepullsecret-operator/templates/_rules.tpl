@@ -168,6 +168,14 @@
   - get
   - update
   - patch
+# Who leads is told by an Event, of the API group that client-go uses for it.
+- apiGroups:
+  - ""
+  resources:
+  - events
+  verbs:
+  - create
+  - patch
 {{- end }}
 
 {{- define "imagepullsecret-operator.rules.viewer" -}}
