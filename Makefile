@@ -132,11 +132,16 @@ prepare: bin/helm bin/helm3 bin/kustomize bin/operator-sdk bin/scorecard-test bi
 witness-tools: ## Install what tests/witness calls (as root on Debian or Ubuntu; without it, tests are skipped).
 	@hack/system-tools 'tests/witness, which skips tests without them' aws=awscli skopeo=skopeo
 
+# What is upgraded from, and rolled back to.
+PREVIOUS := 0.1.0
+
 # What a node takes from the system is installed where that is possible; the
 # tests say what is missing.
 .PHONY: e2e
-e2e: prepare build ## Run the end-to-end tests on a real node (root and Linux only). ARGS="-run TestX"
+e2e: prepare ## Run the end-to-end tests on a real node (root and Linux only). ARGS="-run TestX"
 	@hack/system-tools 'tests/e2e' runc=runc /usr/lib/cni/bridge=containernetworking-plugins iptables=iptables ip=iproute2 mount=mount
+	@$(MAKE) --no-print-directory image DIST=$(BIN)/e2e/current PUSH=
+	@hack/released $(PREVIOUS) $(BIN)/e2e/previous
 	@cd tests && go test -tags e2e -count=1 -timeout 30m -v $(ARGS) ./e2e
 
 .PHONY: cover
@@ -203,25 +208,12 @@ image: ## Build the image IMG without docker into dist/, and check it. PUSH=regi
 	bin/image sums $(DIST)
 	$(if $(PUSH),bin/image push -out $(DIST) $(PUSH))
 
-.PHONY: verify-image
-verify-image: ## Build and check the image twice, and fail if any byte differs.
-	@twice=$$(mktemp -d); trap 'rm -rf $$twice' EXIT; \
-	for time in first second; do \
-		rm -rf bin/linux-*; $(MAKE) --no-print-directory image DIST=$$twice/$$time PUSH=; \
-	done; \
-	diff -r $$twice/first $$twice/second && echo "twice the same bytes"
-
 .PHONY: docker-image
 docker-image: ## Build the same image IMG with docker, for this machine's architecture.
 	docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg DATE=$(DATE) -t $(IMG) .
 
-.PHONY: chart
-chart: bin/helm ## Package the chart into bin/.
-	bin/helm package $(CHART) --destination bin
-
-# Where the bundles' images are, and where what is released is put.
+# Where the bundles' images are.
 BUNDLES ?= $(REPOSITORY)-bundle
-DIST ?= $(CURDIR)/dist
 
 .PHONY: bundle
 bundle: bin/operator-sdk bin/kustomize ## Write the OLM bundle of IMG into bundle/ and validate it.
@@ -232,6 +224,18 @@ bundle: bin/operator-sdk bin/kustomize ## Write the OLM bundle of IMG into bundl
 catalog: bin/opm ## Write the OLM catalog of all releases into dist/catalog and validate it. INLINE=1 puts the bundles into it.
 	hack/catalog $(DIST)/catalog $(if $(INLINE),,$(BUNDLES))
 	bin/opm validate $(DIST)/catalog
+
+.PHONY: release
+release: bin/helm bin/kustomize bin/opm ## Write everything that a release consists of into dist/. VERSION=x.y.z is Chart.yaml's
+	@hack/release "$(VERSION)" $(RELEASE) $(DIST)
+
+.PHONY: verify-release
+verify-release: ## Prepare the release twice, and fail if any byte differs.
+	@twice=$$(mktemp -d); trap 'rm -rf $$twice' EXIT; \
+	for time in first second; do \
+		rm -rf bin/linux-*; $(MAKE) --no-print-directory release VERSION=$(RELEASE) DIST=$$twice/$$time PUSH=; \
+	done; \
+	diff -r $$twice/first $$twice/second && echo "twice the same bytes"
 
 ##@ Tools (built from the modules in tools/, on demand)
 

@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,32 +26,74 @@ const annotatedName = "puller" // of the annotated ServiceAccount
 // The first journey of everyone: install, make one object, and images are
 // pulled, those of Pods that were too early included.
 func TestInstalledByHelmItGetsPrivateImagesPulled(t *testing.T) {
-	lap := newLaps(t)
-	image := pushPause(t, "team/app:1")
-	early := makeDeployment(t, makeNamespace(t, "team-early-"), podSpec(image))
-	tooEarly := podOf(t, early, func(pod *corev1.Pod) bool { return isWaitingFor(pod, "ImagePullBackOff", "ErrImagePull") })
-	lap("a Pod without a login fails to pull")
+	inEveryWay(t, func(t *testing.T, w way) {
+		lap := newLaps(t)
+		image := pushPause(t, "team/app:1")
+		early := makeDeployment(t, makeNamespace(t, "team-early-"), podSpec(image))
+		tooEarly := podOf(t, early, func(pod *corev1.Pod) bool { return isWaitingFor(pod, "ImagePullBackOff", "ErrImagePull") })
+		lap("a Pod without a login fails to pull")
 
-	installByHelm(t, "annotatedServiceAccounts: {enabled: true}")
-	lap("helm install until the operator is ready")
+		makeSource(t)
+		w.install(t, "annotatedServiceAccounts: {enabled: true}")
+		lap("helm install until the operator is ready")
+		logStartup(t)
 
-	applySample(t)
-	lap("the sample is ready")
+		applySample(t)
+		lap("the sample is ready")
 
-	another := podOf(t, early, func(pod *corev1.Pod) bool { return pod.UID != tooEarly.UID })
-	isPulledAtOnce(t, another)
-	lap("the Pod that came too early is replaced, and runs")
+		another := podOf(t, early, func(pod *corev1.Pod) bool { return pod.UID != tooEarly.UID })
+		isPulledAtOnce(t, another)
+		lap("the Pod that came too early is replaced, and runs")
 
-	late := makeDeployment(t, makeNamespace(t, "team-late-"), podSpec(image))
-	isPulledAtOnce(t, podOf(t, late, func(*corev1.Pod) bool { return true }))
-	lap("a Pod in a new namespace runs, its image pulled at the first attempt")
+		late := makeDeployment(t, makeNamespace(t, "team-late-"), podSpec(image))
+		isPulledAtOnce(t, podOf(t, late, isAnyPod))
+		lap("a Pod in a new namespace runs, its image pulled at the first attempt")
 
-	namespace, ecr := annotatedAccount(t)
-	spec := podSpec(pushToECR(t, ecr))
-	spec.ServiceAccountName = annotatedName
-	annotated := makeDeployment(t, namespace, spec)
-	isPulledAtOnce(t, podOf(t, annotated, func(*corev1.Pod) bool { return true }))
-	lap("a Pod runs whose ServiceAccount is annotated with a role of AWS")
+		namespace, ecr := annotatedAccount(t)
+		spec := podSpec(pushToECR(t, ecr))
+		spec.ServiceAccountName = annotatedName
+		isPulledAtOnce(t, podOf(t, makeDeployment(t, namespace, spec), isAnyPod))
+		lap("a Pod runs whose ServiceAccount is annotated with a role of AWS")
+		expectNoErrors(t)
+	})
+}
+
+// logStartup tells how long the operator's container ran until its Pod was
+// ready, which Kubernetes notes in whole seconds.
+func logStartup(t *testing.T) {
+	t.Helper()
+	var pods corev1.PodList
+	if err := shared.api.List(t.Context(), &pods, client.InNamespace(operatorNamespace)); err != nil {
+		t.Fatal(err)
+	}
+	for _, pod := range pods.Items {
+		for _, condition := range pod.Status.Conditions {
+			if running := pod.Status.ContainerStatuses[0].State.Running; condition.Type == corev1.PodReady && running != nil {
+				t.Logf("%6.1f s  of which from the container's start until the Pod is ready",
+					condition.LastTransitionTime.Sub(running.StartedAt.Time).Seconds())
+			}
+		}
+	}
+}
+
+// expectNoErrors checks that nothing that the operator logged is an error.
+func expectNoErrors(t *testing.T) {
+	t.Helper()
+	logs, err := filepath.Glob(filepath.Join(shared.cluster.Dir(), "pods", operatorNamespace+"_"+operatorName+"-*", "*", "*.log"))
+	if err != nil || len(logs) == 0 {
+		t.Fatalf("found no logs of the operator's Pods (%v)", err)
+	}
+	for _, path := range logs {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(content)) {
+			if strings.Contains(line, `"level":"error"`) {
+				t.Errorf("the operator logged %s", line)
+			}
+		}
+	}
 }
 
 // annotatedAccount makes a ServiceAccount in a namespace of its own that asks for
@@ -56,7 +101,7 @@ func TestInstalledByHelmItGetsPrivateImagesPulled(t *testing.T) {
 func annotatedAccount(t *testing.T) (namespace, ecr string) {
 	t.Helper()
 	id := federation.Identity{Issuer: shared.cluster.Issuer(), Namespace: makeNamespace(t, "annotated-"), Name: annotatedName}
-	source := federation.AWSRegion{Partition: "aws", Name: "eu-central-1", Domain: "amazonaws.com"}.ECR(shared.cloud, id, 1)
+	source := federation.AWSRegion{Partition: "aws", Name: "eu-central-1", Domain: "amazonaws.com"}.ECR(shared.cloud, id, number())
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name, Annotations: map[string]string{
 		v1alpha1.AnnotationAccountRegistry: source.Registry,
 		v1alpha1.AnnotationAWSRoleARN:      string(source.Entry.ECR.RoleARN),
@@ -138,6 +183,8 @@ func podOf(t *testing.T, deployment *appsv1.Deployment, wanted func(*corev1.Pod)
 	})
 	return found
 }
+
+func isAnyPod(*corev1.Pod) bool { return true }
 
 // isWaitingFor says whether a container of a Pod waits for one of these reasons.
 func isWaitingFor(pod *corev1.Pod, reasons ...string) bool {

@@ -70,9 +70,13 @@ func createLogin(t *testing.T, namespace, name string) {
 	create(t, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Type:       corev1.SecretTypeDockerConfigJson,
-		StringData: map[string]string{corev1.DockerConfigJsonKey: fmt.Sprintf(
-			`{"auths":{%q:{"username":%q,"password":%q}}}`, shared.registry.Host(), login.Username, login.Password)},
+		StringData: map[string]string{corev1.DockerConfigJsonKey: dockerConfig()},
 	})
+}
+
+// dockerConfig has the private registry's login.
+func dockerConfig() string {
+	return fmt.Sprintf(`{"auths":{%q:{"username":%q,"password":%q}}}`, shared.registry.Host(), login.Username, login.Password)
 }
 
 // podSpec is of one container that pulls an image each time it starts: an image

@@ -6,66 +6,70 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
-	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 )
 
 // restartTargets is how many namespaces have the Secret.
-const restartTargets = 50
+const restartTargets = 500
 
-// What runs the operator, and what it talks to, is restarted while a login
-// changes: no Secret is ever missing or without the login that images need, and
-// all end with the new content.
-func TestRestartsLoseNoSecret(t *testing.T) {
-	lap := newLaps(t)
-	installByHelm(t, "")
-	namespaces := make([]string, restartTargets)
-	for i := range namespaces {
-		namespaces[i] = makeNamespace(t, "team-")
-	}
-	sample := applySample(t)
-	eventually(t, "every namespace has the Secret", func(ctx context.Context) error {
-		return haveSecret(ctx, sample, namespaces, shared.registry.Host())
-	})
-	lap(fmt.Sprintf("%d namespaces have the Secret", restartTargets))
+// The leader is killed, and what runs the operator and what it talks to are
+// restarted, each in the middle of a rotation: no Secret is ever missing or
+// without the login that images need, and all end with the new content.
+func TestLossesInTheMiddleOfARotationLoseNoSecret(t *testing.T) {
+	inEveryWay(t, func(t *testing.T, w way) {
+		lap := newLaps(t)
+		makeSource(t)
+		w.install(t, "replicas: 2")
+		namespaces := make([]string, restartTargets)
+		for i := range namespaces {
+			namespaces[i] = makeNamespace(t, "team-")
+		}
+		sample := applySample(t)
+		targets := followTargets(t, sample, namespaces)
+		targets.await(t, shared.registry.Host())
+		lap(fmt.Sprintf("installed, and %d namespaces have the Secret", restartTargets))
 
-	image, turn := pushPause(t, "team/app:2"), 0
-	for what, restart := range map[string]func(context.Context) error{
-		"kubelet and containerd": shared.cluster.RestartNode,
-		"the API server":         restartAPIServer,
-	} {
-		t.Run(what, func(t *testing.T) {
-			lap := newLaps(t)
-			missing := watchSecrets(t, sample, namespaces)
-			turn++
-			added := fmt.Sprintf("beside-%d.example.com", turn)
-			restarted := make(chan error, 1)
-			go func() { restarted <- restart(t.Context()) }()
-			eventually(t, "the login is changed", func(ctx context.Context) error { return addRegistry(ctx, sample, added) })
-			if err := <-restarted; err != nil {
-				t.Fatal(err)
-			}
-			lap("restarted")
-			eventually(t, "every namespace has the new content", func(ctx context.Context) error {
-				return haveSecret(ctx, sample, namespaces, added)
+		image := pushPause(t, "team/app:2")
+		for what, lose := range map[string]func(context.Context) error{
+			"the leader is killed":             killLeader,
+			"kubelet and containerd restarted": shared.cluster.RestartNode,
+			"the API server restarted":         restartAPIServer,
+		} {
+			t.Run(what, func(t *testing.T) {
+				lap := newLaps(t)
+				added := fmt.Sprintf("beside-%d.example.com", number())
+				addRegistry(t, sample, added)
+				targets.awaitFirst(t, added)
+				if err := lose(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				t.Logf("%d of %d Secrets were new when this was over", targets.count(added), restartTargets)
+				lap(what)
+				targets.await(t, added)
+				lap("every Secret is new")
+				deployment := makeDeployment(t, makeNamespace(t, "team-after-"), podSpec(image))
+				// Not at the first attempt: after an API server's restart, client-go
+				// takes its time before it watches again, and the Pod may be replaced.
+				podOf(t, deployment, isReadyPod)
+				lap("a Pod in a new namespace runs")
 			})
-			lap("converged")
-			deployment := makeDeployment(t, makeNamespace(t, "team-after-"), podSpec(image))
-			// Not at the first attempt: after an API server's restart, client-go
-			// takes its time before it watches again, and the Pod may be replaced.
-			podOf(t, deployment, isReadyPod)
-			lap("a Pod in a new namespace runs")
-			if err := missing(); err != nil {
-				t.Errorf("in between a Secret was not as it should be: %v", err)
-			}
-		})
-	}
+		}
+		if err := targets.stop(); err != nil {
+			t.Errorf("in between a Secret was not as it should be: %v", err)
+		}
+	})
 }
 
 func restartAPIServer(ctx context.Context) error {
@@ -75,65 +79,62 @@ func restartAPIServer(ctx context.Context) error {
 	return shared.cluster.StartAPIServer(ctx)
 }
 
-// haveSecret is nil if the Secret of each namespace has a login for a registry.
-func haveSecret(ctx context.Context, sample *v1alpha1.ImagePullSecret, namespaces []string, registry string) error {
-	var all corev1.SecretList
-	if err := shared.api.List(ctx, &all, client.MatchingFields{"metadata.name": sample.Spec.Target.Secret.Name}); err != nil {
+// killLeader kills the process that leads, which leaves its Lease behind.
+func killLeader(ctx context.Context) error {
+	pod, err := leader(ctx)
+	if err != nil {
 		return err
 	}
-	content := map[string]string{}
-	for _, secret := range all.Items {
-		content[secret.Namespace] = string(secret.Data[corev1.DockerConfigJsonKey])
+	_, container, _ := strings.Cut(pod.Status.ContainerStatuses[0].ContainerID, "://")
+	process, err := processOf(container)
+	if err != nil {
+		return err
 	}
-	for _, namespace := range namespaces {
-		if !strings.Contains(content[namespace], registry) {
-			return fmt.Errorf("%w: %s in %s", errNoLogin, registry, namespace)
-		}
-	}
-	return nil
+	return syscall.Kill(process, syscall.SIGKILL)
 }
 
-var errNoLogin = errors.New("there is no login")
-
-// watchSecrets looks at the Secrets again and again until the returned function
-// is called, which says what was missing. An API server that is away tells
-// nothing.
-func watchSecrets(t *testing.T, sample *v1alpha1.ImagePullSecret, namespaces []string) (stop func() error) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	seen := make(chan error, 1)
-	go func() {
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			if err := haveSecret(ctx, sample, namespaces, shared.registry.Host()); errors.Is(err, errNoLogin) {
-				seen <- err
-				return
-			}
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				seen <- nil
-				return
-			}
-		}
-	}()
-	return func() error {
-		cancel()
-		return <-seen
+// leader is the operator's Pod that leads.
+func leader(ctx context.Context) (*corev1.Pod, error) {
+	var lease coordinationv1.Lease
+	if err := shared.api.Get(ctx, client.ObjectKey{Namespace: operatorNamespace, Name: operatorName}, &lease); err != nil {
+		return nil, err
 	}
+	name, _, _ := strings.Cut(ptr.Deref(lease.Spec.HolderIdentity, ""), "_")
+	if name == "" {
+		return nil, errors.New("nobody leads")
+	}
+	var pod corev1.Pod
+	return &pod, shared.api.Get(ctx, client.ObjectKey{Namespace: operatorNamespace, Name: name}, &pod)
+}
+
+// processOf finds a container's process by the control group that it is in.
+func processOf(container string) (int, error) {
+	groups, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	if err != nil {
+		return 0, err
+	}
+	for _, path := range groups {
+		content, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(content), container) {
+			continue // it has ended, or is another's
+		}
+		return strconv.Atoi(filepath.Base(filepath.Dir(path)))
+	}
+	return 0, errors.New("no process is in the control group of container " + container)
 }
 
 // addRegistry adds a login for another registry to the sample's source.
-func addRegistry(ctx context.Context, sample *v1alpha1.ImagePullSecret, registry string) error {
+func addRegistry(t *testing.T, sample *v1alpha1.ImagePullSecret, registry string) {
+	t.Helper()
 	reference := sample.Spec.Registry.Credentials[0]
 	var source corev1.Secret
-	if err := shared.api.Get(ctx, client.ObjectKey{Namespace: reference.Namespace, Name: reference.Name}, &source); err != nil {
-		return err
+	if err := shared.api.Get(t.Context(), client.ObjectKey{Namespace: reference.Namespace, Name: reference.Name}, &source); err != nil {
+		t.Fatal(err)
 	}
 	content := string(source.Data[corev1.DockerConfigJsonKey])
 	source.Data[corev1.DockerConfigJsonKey] = []byte(strings.Replace(content, `{"auths":{`,
 		fmt.Sprintf(`{"auths":{%q:{"username":"u","password":"p"},`, registry), 1))
-	return shared.api.Update(ctx, &source)
+	if err := shared.api.Update(t.Context(), &source); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -19,9 +19,11 @@ import (
 	"github.com/imagepullsecrets/operator/tests/operator"
 )
 
-// applySample makes the sample with a static login, whose source is the private
-// registry's here, and returns when it is ready.
-func applySample(t *testing.T) *v1alpha1.ImagePullSecret {
+// sourceNamespace is where the samples read credentials.
+const sourceNamespace = "registry-access"
+
+// readSample reads the sample with a static login.
+func readSample(t *testing.T) *v1alpha1.ImagePullSecret {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(operator.Root(), "config", "samples", "images_v1alpha1_imagepullsecret_static.yaml"))
 	if err != nil {
@@ -31,9 +33,22 @@ func applySample(t *testing.T) *v1alpha1.ImagePullSecret {
 	if err := yaml.UnmarshalStrict(content, sample); err != nil {
 		t.Fatal(err)
 	}
-	source := sample.Spec.Registry.Credentials[0]
+	return sample
+}
+
+// makeSource makes what the sample reads: here, the private registry's login.
+func makeSource(t *testing.T) {
+	t.Helper()
+	source := readSample(t).Spec.Registry.Credentials[0]
 	create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: source.Namespace}})
 	createLogin(t, source.Namespace, source.Name)
+}
+
+// applySample makes the sample, whose source makeSource made, and returns when
+// it is ready.
+func applySample(t *testing.T) *v1alpha1.ImagePullSecret {
+	t.Helper()
+	sample := readSample(t)
 	create(t, sample)
 	isReady(t, sample)
 	return sample

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ import (
 // images to those only who have the login, and clouds that trust the cluster.
 var shared struct {
 	cluster  *cluster.Cluster
-	api      client.Client
+	api      client.WithWatch
 	registry *registry.Registry
 	cloud    *fakecloud.Cloud
 }
@@ -39,6 +40,11 @@ const cloudProxy = cluster.HostAddress + ":3128"
 
 // login is the private registry's.
 var login = registry.Login{Username: "robot", Password: "only-for-tests"}
+
+var counter atomic.Int32
+
+// number returns one that no other account or registry of a cloud has.
+func number() int { return int(counter.Add(1)) }
 
 func TestMain(m *testing.M) {
 	ctrllog.SetLogger(logr.Discard()) // of the tests' own clients
@@ -69,7 +75,7 @@ func runSuite(m *testing.M) (code int, err error) {
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return 1, err
 	}
-	if shared.api, err = client.New(shared.cluster.Config(), client.Options{Scheme: scheme}); err != nil {
+	if shared.api, err = client.NewWithWatch(shared.cluster.Config(), client.Options{Scheme: scheme}); err != nil {
 		return 1, err
 	}
 	if shared.registry, err = registry.Start(ctx, cluster.HostAddress, login); err != nil {
@@ -77,6 +83,9 @@ func runSuite(m *testing.M) (code int, err error) {
 	}
 	defer func() { err = errors.Join(err, shared.registry.Stop()) }()
 	if err := shared.cluster.AllowPlainHTTP(shared.registry.Host()); err != nil {
+		return 1, err
+	}
+	if err := errors.Join(pushOperator(ctx, current), pushOperator(ctx, previous)); err != nil {
 		return 1, err
 	}
 	if err := federation.TrustCluster(shared.cloud, shared.cluster); err != nil {
