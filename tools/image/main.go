@@ -27,6 +27,8 @@ const usage = `image packs the operator's binaries into an OCI image. Commands:
       Fail unless image/ holds what it should; run the binary in it.
   image push -out DIR IMAGE
       Send image/ to a registry.
+  image archive -created TIME DIR FILE
+      Write everything in DIR into FILE, a tar archive: the same each time.
   image sums DIR
       Write DIR/SHA256SUMS over all files in DIR and below.
 `
@@ -62,6 +64,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return check(ctx, o.layout(), r, out)
 	case args[0] == "push" && len(rest) == 1:
 		return push(ctx, o.layout(), rest[0], out)
+	case args[0] == "archive" && len(rest) == 2:
+		created, err := o.time()
+		if err != nil {
+			return err
+		}
+		return archive(rest[0], rest[1], created)
 	case args[0] == "sums" && len(rest) == 1:
 		return writeSums(rest[0])
 	}
@@ -96,11 +104,20 @@ func (o *options) release() (release, error) {
 	if o.version == "" || o.revision == "" {
 		return release{}, errors.New("-version and -revision must say what was built (make: VERSION, COMMIT; git knows them in a checkout)")
 	}
+	created, err := o.time()
+	if err != nil {
+		return release{}, err
+	}
+	return release{version: o.version, revision: o.revision, created: created}, nil
+}
+
+// time returns the date of the commit.
+func (o *options) time() (time.Time, error) {
 	created, err := time.Parse(time.RFC3339, o.created)
 	if err != nil {
-		return release{}, fmt.Errorf("-created must be the commit's date (make: DATE; git knows it in a checkout): %w", err)
+		return time.Time{}, fmt.Errorf("-created must be the commit's date (make: DATE; git knows it in a checkout): %w", err)
 	}
-	return release{version: o.version, revision: o.revision, created: created.UTC()}, nil
+	return created.UTC(), nil
 }
 
 // write makes the image and what stands beside it.
