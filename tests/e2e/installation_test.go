@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -59,12 +60,12 @@ func inEveryWay(t *testing.T, journey func(*testing.T, way)) {
 
 // pushOperator puts what `make image` wrote into the private registry, by its
 // own means.
-func pushOperator(ctx context.Context, release string) error {
+func pushOperator(ctx context.Context, release string) (err error) {
 	home, err := os.MkdirTemp("", "docker-config-")
 	if err != nil {
 		return fmt.Errorf("push the operator's image: %w", err)
 	}
-	defer os.RemoveAll(home)
+	defer func() { err = errors.Join(err, os.RemoveAll(home)) }()
 	if err := os.WriteFile(filepath.Join(home, "config.json"), []byte(dockerConfig()), 0o600); err != nil {
 		return fmt.Errorf("push the operator's image: %w", err)
 	}

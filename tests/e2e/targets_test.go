@@ -42,10 +42,11 @@ func followTargets(t *testing.T, object *v1alpha1.ImagePullSecret, namespaces []
 	}
 	go func() {
 		defer close(f.over)
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
 		for ctx.Err() == nil {
-			if err := f.follow(ctx); err != nil {
-				time.Sleep(10 * time.Millisecond) // an API server that is away tells nothing
-			}
+			_ = f.follow(ctx) // an API server that is away tells nothing
+			<-tick.C
 		}
 	}()
 	t.Cleanup(func() { _ = f.stop() })

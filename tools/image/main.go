@@ -43,6 +43,39 @@ func main() {
 	}
 }
 
+// subcommand is one of the tool's.
+type subcommand struct {
+	arguments int  // how many it takes
+	more      bool // or more than that
+	run       func(ctx context.Context, o options, arguments []string, out io.Writer) error
+}
+
+var subcommands = map[string]subcommand{
+	"write": {arguments: 1, more: true, run: func(_ context.Context, o options, binaries []string, out io.Writer) error {
+		return write(o, binaries, out)
+	}},
+	"check": {run: func(ctx context.Context, o options, _ []string, out io.Writer) error {
+		r, err := o.release()
+		if err != nil {
+			return err
+		}
+		return check(ctx, o.layout(), r, out)
+	}},
+	"push": {arguments: 1, run: func(ctx context.Context, o options, arguments []string, out io.Writer) error {
+		return push(ctx, o.layout(), arguments[0], out)
+	}},
+	"archive": {arguments: 2, run: func(_ context.Context, o options, arguments []string, _ io.Writer) error {
+		created, err := o.time()
+		if err != nil {
+			return err
+		}
+		return archive(arguments[0], arguments[1], created)
+	}},
+	"sums": {arguments: 1, run: func(_ context.Context, _ options, arguments []string, _ io.Writer) error {
+		return writeSums(arguments[0])
+	}},
+}
+
 // run carries out a command line.
 func run(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
@@ -53,27 +86,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
-	switch rest := flags.Args(); {
-	case args[0] == "write" && len(rest) > 0:
-		return write(o, rest, out)
-	case args[0] == "check" && len(rest) == 0:
-		r, err := o.release()
-		if err != nil {
-			return err
-		}
-		return check(ctx, o.layout(), r, out)
-	case args[0] == "push" && len(rest) == 1:
-		return push(ctx, o.layout(), rest[0], out)
-	case args[0] == "archive" && len(rest) == 2:
-		created, err := o.time()
-		if err != nil {
-			return err
-		}
-		return archive(rest[0], rest[1], created)
-	case args[0] == "sums" && len(rest) == 1:
-		return writeSums(rest[0])
+	called, ok := subcommands[args[0]]
+	rest := flags.Args()
+	if !ok || len(rest) < called.arguments || len(rest) > called.arguments && !called.more {
+		return wrong(args)
 	}
-	return wrong(args)
+	return called.run(ctx, o, rest, out)
 }
 
 func wrong(args []string) error {
