@@ -62,8 +62,13 @@ type step struct {
 	once func(ctx context.Context) (left []string, err error)
 }
 
-// pollInterval is the time between two looks at what is left.
-const pollInterval = time.Second
+const (
+	// pollInterval is the time between two looks at what is left.
+	pollInterval = time.Second
+	// lastRefusal is how often in a row the API server refuses before it is
+	// believed: the rights are as new as the Pod that has them.
+	lastRefusal = 3
+)
 
 // Clean returns once nothing is left but what is to stay, which is logged. The
 // error says what is left when ctx ends, or what the API server refuses.
@@ -91,15 +96,18 @@ func (c *Cleaner) Clean(ctx context.Context) error {
 }
 
 // finish does a step until nothing is left. What the API server refuses by its
-// rules is not tried again.
+// rules is not tried for long.
 func (c *Cleaner) finish(ctx context.Context, s step) error {
 	var left []string
 	var failed error
-	before := -1
+	before, refused := -1, 0
 	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
 		now, err := s.once(ctx)
+		if refused++; !apierrors.IsForbidden(err) {
+			refused = 0
+		}
 		switch {
-		case apierrors.IsForbidden(err):
+		case refused == lastRefusal:
 			return false, err
 		case err != nil:
 			if failed = err; ctx.Err() == nil {
