@@ -72,7 +72,9 @@ func (i installation) runHookPod(t *testing.T, binary, prefix, account string) s
 		if err != nil {
 			return false
 		}
-		index := slices.IndexFunc(pods.Items, func(p corev1.Pod) bool { return strings.HasPrefix(p.Name, prefix) && p.Status.Phase == corev1.PodPending })
+		index := slices.IndexFunc(pods.Items, func(p corev1.Pod) bool {
+			return strings.HasPrefix(p.Name, prefix) && p.Status.Phase == corev1.PodPending
+		})
 		if index >= 0 {
 			pod = &pods.Items[index]
 		}
