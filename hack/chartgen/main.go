@@ -1,5 +1,6 @@
 // Command chartgen derives the parts of the Helm chart that must equal config/
-// from it: the CRD, the RBAC rules and the admission policies.
+// from it: the CRD, the RBAC rules and the admission policies, and of Chart.yaml
+// what follows from other files.
 //
 // It works on the text, so that comments survive, and fails on any text that
 // it does not know how to treat.
@@ -56,7 +57,7 @@ func generate(root string) error {
 			return err
 		}
 	}
-	return nil
+	return writeMetadata(root)
 }
 
 // derive reads a file below root and makes a template of it.

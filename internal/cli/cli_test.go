@@ -54,6 +54,9 @@ func TestBadInputIsRefusedBeforeAnythingStarts(t *testing.T) {
 		"an empty namespace":              {[]string{"manager", "--namespace="}, "--namespace must not be empty"},
 		"an unknown level":                {[]string{"manager", "--log-level=loud"}, `--log-level "loud"`},
 		"an unknown format":               {[]string{"manager", "--log-format=xml"}, `--log-format "xml"`},
+		"no time to clean up":             {[]string{"cleanup", "--timeout=0s"}, "--timeout must be more than 0"},
+		"no Deployment to clean up after": {[]string{"cleanup", "--deployment="}, "--namespace and --deployment must not be empty"},
+		"a name to clean up that is none": {[]string{"cleanup", "--target-secret-names=pull,Pull"}, `"Pull" is not the name of a Secret`},
 		"IMPS's name of a bad flag's too": {[]string{"manager", "--periodic-reconcile-interval=5"}, "--resync-interval must be at least 1m0s, not 5s"},
 	}
 	for name, c := range cases {

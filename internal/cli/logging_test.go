@@ -134,7 +134,7 @@ func TestTheClusterIsFoundByTheNamedFile(t *testing.T) {
 	for sentence, environment := range map[string]string{"without KUBECONFIG": "", "before KUBECONFIG": missing} {
 		t.Run(sentence, func(t *testing.T) {
 			t.Setenv("KUBECONFIG", environment)
-			found, err := (&processOptions{kubeconfig: named}).restConfig()
+			found, err := (&clusterOptions{kubeconfig: named}).restConfig()
 			if err != nil || found.Host != "https://named.example:6443" {
 				t.Errorf("got %v, %v", found, err)
 			}

@@ -13,20 +13,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/controllers"
-	"github.com/imagepullsecrets/operator/internal/version"
 )
 
 // processOptions say how a process of the operator runs, whatever it does.
 type processOptions struct {
-	kubeconfig              string
+	cluster                 clusterOptions
 	metricsAddress          string
 	probeAddress            string
 	leaderElection          bool
@@ -46,7 +43,7 @@ func (o *processOptions) bindFlags(flags *pflag.FlagSet) {
 // bindAddresses binds what a process that does not compete with others needs:
 // where the cluster is, and where it serves itself.
 func (o *processOptions) bindAddresses(flags *pflag.FlagSet) {
-	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "a kubeconfig file to use in place of KUBECONFIG")
+	o.cluster.bindFlags(flags)
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "where to serve metrics over HTTP; 0 for nowhere")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "where to serve /healthz and /readyz; 0 for nowhere")
 }
@@ -63,7 +60,7 @@ func (o *processOptions) validate() []error {
 // is wanted. namespace is the operator's own.
 func (o *processOptions) run(ctx context.Context, namespace string, configured controllers.Config) error {
 	saveMemory()
-	restConfig, err := o.restConfig()
+	restConfig, err := o.cluster.restConfig()
 	if err != nil {
 		return err
 	}
@@ -75,23 +72,6 @@ func (o *processOptions) run(ctx context.Context, namespace string, configured c
 		return o.runOnce(ctx, mgr, configured)
 	}
 	return start(ctx, mgr, configured)
-}
-
-// restConfig finds the cluster, by the kubeconfig file of that name if there is
-// one: then nowhere else.
-func (o *processOptions) restConfig() (*rest.Config, error) {
-	find := config.GetConfig
-	if o.kubeconfig != "" {
-		find = func() (*rest.Config, error) { return clientcmd.BuildConfigFromFlags("", o.kubeconfig) }
-	}
-	found, err := find()
-	if err != nil {
-		return nil, fmt.Errorf("finding the cluster: %w; set KUBECONFIG or run inside one", err)
-	}
-	// The API server's priority and fairness governs, not a guess made here.
-	found.QPS, found.Burst = -1, -1
-	found.UserAgent = v1alpha1.FieldManager + "/" + version.Version()
-	return found, nil
 }
 
 func start(ctx context.Context, mgr manager.Manager, configured controllers.Config) error {

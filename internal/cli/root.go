@@ -37,7 +37,8 @@ func NewRoot(out, errOut io.Writer) *cobra.Command {
 	}
 	root.SetOut(out)
 	root.SetErr(errOut)
-	root.AddCommand(newManagerCommand(), newPatcherCommand(), newRefresherCommand(), newVersionCommand())
+	root.AddCommand(newManagerCommand(), newPatcherCommand(), newRefresherCommand(),
+		newCheckCommand(), newCleanupCommand(), newVersionCommand())
 	return root
 }
 

@@ -257,6 +257,15 @@ func (l *Leases) write(ctx context.Context, name string, data map[string][]byte)
 	return nil
 }
 
+// LeaseSecrets returns the names of all Secrets that hold leases.
+func LeaseSecrets() []string {
+	names := make([]string, leaseSecretCount)
+	for i := range names {
+		names[i] = leaseSecretName(i)
+	}
+	return names
+}
+
 func leaseSecretName(number int) string { return fmt.Sprintf("%s%d", leaseSecretPrefix, number) }
 
 // shardOf spreads keys over the Secrets.

@@ -33,6 +33,7 @@ const crdName = "imagepullsecrets.images.banzaicloud.io"
 // restricted Pods only.
 type installation struct {
 	helm
+	cluster *cluster.Cluster
 	config  *rest.Config
 	client  kubernetes.Interface
 	objects dynamic.Interface
@@ -54,7 +55,7 @@ func onCluster(t *testing.T, test func(*testing.T, installation), flags ...strin
 			t.Error(err)
 		}
 	})
-	i := installation{config: c.Config()}
+	i := installation{cluster: c, config: c.Config()}
 	if i.client, err = kubernetes.NewForConfig(i.config); err != nil {
 		t.Fatal(err)
 	}

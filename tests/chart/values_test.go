@@ -41,6 +41,20 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"a renewal interval without unit":              {`credentials: {renewal: {maxInterval: "10"}}`, "does not match pattern"},
 		"a first object with a source of no kind":      {"defaultConfig: {enabled: true, credentials: [{}]}", "'oneOf' failed"},
 		"a first object with a source of two kinds":    {"defaultConfig: {enabled: true, credentials: [{quay: {}, ecr: {}}]}", "'oneOf' failed"},
+		"a common label that is the chart's own":       {"commonLabels: {app.kubernetes.io/name: x}", "app.kubernetes.io/name"},
+		"a common label that widens a role":            {"commonLabels: {rbac.authorization.k8s.io/aggregate-to-edit: \"true\"}", "aggregate-to-edit"},
+		"a strategy that does not exist":               {"strategy: {type: Canary}", "at '/strategy/type'"},
+		"a volume without a name":                      {"extraVolumes: [{emptyDir: {}}]", "missing property 'name'"},
+		"a mount that is nowhere":                      {"extraVolumeMounts: [{name: a}]", "missing property 'mountPath'"},
+		"an object without a kind":                     {"extraObjects: [{apiVersion: v1, metadata: {name: a}}]", "at '/extraObjects/0'"},
+		"a peer that is everybody":                     {"networkPolicy: {metricsFrom: [{}]}", "at '/networkPolicy/metricsFrom/0'"},
+		"a peer of no kind":                            {"networkPolicy: {metricsFrom: [{labels: {a: b}}]}", "additional properties 'labels' not allowed"},
+		"an address without its prefix":                {"networkPolicy: {egress: {apiServer: {cidrs: [10.0.0.1]}}}", "does not match pattern"},
+		"no port for the API server":                   {"networkPolicy: {egress: {apiServer: {ports: []}}}", "minItems"},
+		"a port that is none":                          {"networkPolicy: {egress: {https: {ports: [70000]}}}", "maximum"},
+		"a rule for ingress among egress":              {"networkPolicy: {egress: {extra: [{from: []}]}}", "additional properties 'from' not allowed"},
+		"a clean-up without an end":                    {"uninstall: {timeout: \"0\"}", "does not match pattern"},
+		"a clean-up of another kind":                   {"uninstall: {force: true}", "additional properties 'force' not allowed"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			eachHelm(t, func(t *testing.T, h helm) {

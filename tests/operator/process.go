@@ -139,13 +139,16 @@ func (p *Process) Pid() int { return p.command.Process.Pid }
 // Log returns what was logged so far.
 func (p *Process) Log() string { return p.log.String() }
 
+// MetricsURL is where the operator serves its metrics.
+func (p *Process) MetricsURL() string { return "http://" + p.metrics + "/metrics" }
+
 // Metrics returns the operator's metrics in Prometheus's text format: those of
 // its last moment once Stop or Kill was called.
 func (p *Process) Metrics(ctx context.Context) (string, error) {
 	if last := p.last.Load(); last != nil {
 		return *last, nil
 	}
-	_, body, err := get(ctx, "http://"+p.metrics+"/metrics")
+	_, body, err := get(ctx, p.MetricsURL())
 	return body, err
 }
 

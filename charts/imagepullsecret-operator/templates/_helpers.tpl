@@ -15,14 +15,76 @@
 
 {{- define "imagepullsecret-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "imagepullsecret-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "imagepullsecret-operator.labels" -}}
-{{ include "imagepullsecret-operator.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "imagepullsecret-operator.labelsAnd" (list . dict) }}
+{{- end }}
+
+{{- /* The same of [root, more]: with more labels, each key once. */ -}}
+{{- define "imagepullsecret-operator.labelsAnd" -}}
+{{- $root := index . 0 }}
+{{- $own := fromYaml (include "imagepullsecret-operator.selectorLabels" $root) }}
+{{- $_ := set $own "app.kubernetes.io/version" $root.Chart.AppVersion }}
+{{- $_ := set $own "app.kubernetes.io/managed-by" $root.Release.Service }}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
+{{- toYaml (merge $own (index . 1) $root.Values.commonLabels) }}
+{{- end }}
+
+{{- /* The name label of Pods that are there for a moment: neither the Service nor the Deployment selects them. */ -}}
+{{- define "imagepullsecret-operator.hookName" -}}
+{{- printf "%s-hook" (include "imagepullsecret-operator.name" . | trunc 58 | trimSuffix "-") }}
+{{- end }}
+
+{{- /*
+The labels and the spec of such a Pod, which runs the operator's image once:
+{root, account, command: a subcommand and its arguments}.
+*/ -}}
+{{- define "imagepullsecret-operator.hookLabels" -}}
+{{- $own := dict "app.kubernetes.io/name" (include "imagepullsecret-operator.hookName" .) "app.kubernetes.io/instance" .Release.Name }}
+{{- toYaml (merge $own .Values.commonLabels) }}
+{{- end }}
+
+{{- define "imagepullsecret-operator.hookPod" -}}
+{{- $values := .root.Values -}}
+serviceAccountName: {{ .account }}
+restartPolicy: Never
+{{- with $values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+containers:
+- name: {{ first .command }}
+  image: {{ include "imagepullsecret-operator.image" .root | quote }}
+  imagePullPolicy: {{ $values.image.pullPolicy }}
+  command:
+  - /imagepullsecret-operator
+  args:
+  {{- toYaml .command | nindent 2 }}
+  {{- with $values.resources }}
+  resources:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $values.securityContext }}
+  securityContext:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end }}
 
 {{- define "imagepullsecret-operator.subject" -}}
@@ -106,4 +168,40 @@ of values in that upgrade would be lost without a word.
 */ -}}
 {{- define "imagepullsecret-operator.hookAllowed" -}}
 {{- if semverCompare ">=4.0.0-0" .Capabilities.HelmVersion.Version }}true{{ end }}
+{{- end }}
+
+{{- /* A rule of a NetworkPolicy: to some TCP ports, of some CIDRs or, if there are none, of anything. */ -}}
+{{- define "imagepullsecret-operator.egressTo" -}}
+{{- $rule := dict "ports" list }}
+{{- range .ports }}
+{{- $_ := set $rule "ports" (append $rule.ports (dict "port" . "protocol" "TCP")) }}
+{{- end }}
+{{- with .cidrs }}
+{{- $_ := set $rule "to" list }}
+{{- range . }}
+{{- $_ := set $rule "to" (append $rule.to (dict "ipBlock" (dict "cidr" .))) }}
+{{- end }}
+{{- end }}
+{{- toYaml (list $rule) }}
+{{- end }}
+
+{{- /* What makes an object a part of the clean-up before helm uninstall. */ -}}
+{{- define "imagepullsecret-operator.cleanupHook" }}
+  annotations:
+    helm.sh/hook: pre-delete
+    helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{- /* The right to delete Secrets, of a list of names; of any if it is empty. */ -}}
+{{- define "imagepullsecret-operator.deletingSecrets" }}
+- apiGroups:
+  - ""
+  resources:
+  - secrets
+  {{- with . }}
+  resourceNames:
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  verbs:
+  - delete
 {{- end }}
