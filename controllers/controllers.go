@@ -195,7 +195,7 @@ func (p *parts) newAttachments(board *grant.Board) *serviceaccount.Controller {
 		Scope: p.scope, Secrets: p.secrets, Writer: kube.NewServiceAccounts(p.core),
 		NewAccounts: func() (cache.Cache, error) { return newAccountCache(p.mgr) }, Live: p.mgr.GetAPIReader(),
 		Recorder: p.recorder(), Metrics: p.measured, Clock: clock.RealClock{},
-		ResyncInterval: p.config.ResyncInterval,
+		ResyncInterval: p.config.ResyncInterval, TargetNames: p.config.TargetNames,
 	})
 }
 

@@ -74,6 +74,9 @@ type Deps struct {
 	Clock    clock.PassiveClock
 	// ResyncInterval is how often everything is looked at without a cause.
 	ResyncInterval time.Duration
+	// TargetNames are the only names of Secrets that are kept; empty for any.
+	// Others are left where they stand, whoever has them on record.
+	TargetNames []string
 }
 
 // Controller keeps the names of Secrets in ServiceAccounts.
@@ -181,7 +184,8 @@ func (c *Controller) observe(ctx context.Context, account *corev1.ServiceAccount
 		}
 	}
 	for _, name := range o.Recorded {
-		o.Retained[name] = c.retained(ctx, types.NamespacedName{Namespace: key.Namespace, Name: name})
+		ofOthers := len(c.TargetNames) > 0 && !slices.Contains(c.TargetNames, name)
+		o.Retained[name] = ofOthers || c.retained(ctx, types.NamespacedName{Namespace: key.Namespace, Name: name})
 	}
 	wanted, now := o.wanted(), c.Clock.Now()
 	var news []string

@@ -189,6 +189,20 @@ func TestAnEntryIsInheritedWithItsSecret(t *testing.T) {
 	}
 }
 
+// Another instance, which is for other names, keeps its record in the same place.
+func TestNamesThatAreNotOursToKeepAreLeftOnRecord(t *testing.T) {
+	w := newWorld(t, attaching(t))
+	w.TargetNames = []string{"pull"}
+	w.put("theirs")
+	w.account.Annotations = map[string]string{v1alpha1.AnnotationAttached: "theirs"}
+	w.sync()
+	w.reconcile(t)
+	w.expect(t, "theirs pull", grant.Summary{Selected: 1, Ready: 1})
+	if got := w.account.Annotations[v1alpha1.AnnotationAttached]; got != "pull,theirs" {
+		t.Errorf("on record are %q", got)
+	}
+}
+
 func TestAConflictIsReadAndDecidedAnew(t *testing.T) {
 	w := newWorld(t, attaching(t))
 	once := true

@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/imagepullsecrets/operator/tests/pages"
 )
 
 func TestWrongValuesAreRefused(t *testing.T) {
@@ -64,6 +66,29 @@ func TestWrongValuesAreRefused(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What people copy from the documentation into their values is taken.
+func TestTheDocumentationsValuesAreAccepted(t *testing.T) {
+	documents, err := pages.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := 0
+	for _, document := range documents {
+		if _, is, err := document.Values(); err != nil || !is {
+			continue // objects, and parts of some, which the integration tests check
+		}
+		shown++
+		eachHelm(t, func(t *testing.T, h helm) {
+			if _, err := h.template(t, document.Text); err != nil {
+				t.Errorf("%s: %v in\n%s", document.Page, err, document.Text)
+			}
+		})
+	}
+	if shown < 5 {
+		t.Errorf("only %d values were found", shown)
 	}
 }
 

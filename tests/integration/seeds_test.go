@@ -107,12 +107,8 @@ func TestSeedsThatSelectByAnyRule(t *testing.T) {
 // and removes it and its Secrets after the test.
 func applySeed(t *testing.T, file string) {
 	t.Helper()
-	document, err := os.ReadFile(filepath.Join("testdata", file))
-	if err != nil {
+	if err := applyFile(t.Context(), shared.api, filepath.Join("testdata", file)); err != nil {
 		t.Fatal(err)
-	}
-	if err := operator.Apply(t.Context(), shared.api, document); err != nil {
-		t.Fatalf("applying %s: %v", file, err)
 	}
 	t.Cleanup(func() { removeSeed(t) })
 }
@@ -181,4 +177,16 @@ func makePod(t *testing.T, namespace string, labels, annotations map[string]stri
 	}
 	eventually(t, "Pod in "+namespace, func() error { return shared.api.Create(t.Context(), pod) })
 	t.Cleanup(func() { _ = shared.api.Delete(context.Background(), pod, client.GracePeriodSeconds(0)) })
+}
+
+// applyFile applies a file as kubectl apply --server-side does.
+func applyFile(ctx context.Context, api client.Client, file string) error {
+	document, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if err := operator.Apply(ctx, api, document); err != nil {
+		return fmt.Errorf("applying %s: %w", file, err)
+	}
+	return nil
 }
