@@ -24,7 +24,8 @@ import (
 const annotatedName = "puller" // of the annotated ServiceAccount
 
 // The first journey of everyone: install, make one object, and images are
-// pulled, those of Pods that were too early included.
+// pulled, those of Pods that were too early included. And its end: nothing is
+// left, if that was asked for.
 func TestInstalledByHelmItGetsPrivateImagesPulled(t *testing.T) {
 	inEveryWay(t, func(t *testing.T, w way) {
 		lap := newLaps(t)
@@ -34,7 +35,8 @@ func TestInstalledByHelmItGetsPrivateImagesPulled(t *testing.T) {
 		lap("a Pod without a login fails to pull")
 
 		makeSource(t)
-		w.install(t, "annotatedServiceAccounts: {enabled: true}")
+		const annotated = "annotatedServiceAccounts: {enabled: true}"
+		w.install(t, annotated)
 		lap("helm install until the operator is ready")
 		logStartup(t)
 
@@ -55,6 +57,11 @@ func TestInstalledByHelmItGetsPrivateImagesPulled(t *testing.T) {
 		isPulledAtOnce(t, podOf(t, makeDeployment(t, namespace, spec), isAnyPod))
 		lap("a Pod runs whose ServiceAccount is annotated with a role of AWS")
 		expectNoErrors(t)
+
+		w.release(t, "upgrade", current, annotated+"\nuninstall: {cleanUp: true}")
+		w.uninstall(t.Context(), t)
+		expectNothing(t)
+		lap("helm uninstall with clean-up, and nothing is left")
 	})
 }
 
@@ -92,6 +99,38 @@ func expectNoErrors(t *testing.T) {
 			if strings.Contains(line, `"level":"error"`) {
 				t.Errorf("the operator logged %s", line)
 			}
+		}
+	}
+}
+
+// expectNothing checks that nothing of what the operator made is there.
+func expectNothing(t *testing.T) {
+	t.Helper()
+	var objects v1alpha1.ImagePullSecretList
+	var secrets, own corev1.SecretList
+	var accounts corev1.ServiceAccountList
+	if err := errors.Join(
+		shared.api.List(t.Context(), &objects),
+		shared.api.List(t.Context(), &secrets, client.HasLabels{v1alpha1.LabelOwnerUID}),
+		shared.api.List(t.Context(), &own, client.InNamespace(operatorNamespace)),
+		shared.api.List(t.Context(), &accounts),
+	); err != nil {
+		t.Fatal(err)
+	}
+	for _, object := range objects.Items {
+		t.Errorf("ImagePullSecret %s is left", object.Name)
+	}
+	for _, secret := range secrets.Items {
+		t.Errorf("Secret %s/%s is left", secret.Namespace, secret.Name)
+	}
+	for _, secret := range own.Items {
+		if secret.Name != operatorLogin {
+			t.Errorf("Secret %s is left in the operator's namespace", secret.Name)
+		}
+	}
+	for _, account := range accounts.Items {
+		if len(account.ImagePullSecrets) > 0 || account.Annotations[v1alpha1.AnnotationAttached] != "" {
+			t.Errorf("ServiceAccount %s/%s lists %v", account.Namespace, account.Name, account.ImagePullSecrets)
 		}
 	}
 }

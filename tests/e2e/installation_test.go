@@ -130,19 +130,20 @@ proxy: {httpsProxy: "http://%s", noProxy: 10.96.0.1}
 trustedCA: {configMapName: %s}
 %s
 %s`, shared.registry.Host(), operatorImage, release, operatorLogin, cloudProxy, cloudAuthorities, w.values, further)
-	w.run(t.Context(), t, values, verb, operatorName, chart, "--values", "-")
+	w.run(t.Context(), t, values, verb, operatorName, chart, "--values", "-", "--wait")
 }
 
+// uninstall removes the operator, if it is there.
 func (w way) uninstall(ctx context.Context, t *testing.T) {
 	t.Helper()
-	w.run(ctx, t, "", "uninstall", operatorName)
+	w.run(ctx, t, "", "uninstall", operatorName, "--ignore-not-found", "--wait")
 }
 
-// run runs this Helm in the operator's namespace, and waits for what it began.
+// run runs this Helm in the operator's namespace.
 func (w way) run(ctx context.Context, t *testing.T, stdin string, arguments ...string) {
 	t.Helper()
 	command := exec.CommandContext(ctx, built(w.helm), append(arguments,
-		"--namespace", operatorNamespace, "--wait", "--timeout", patience.String())...)
+		"--namespace", operatorNamespace, "--timeout", patience.String())...)
 	home := t.TempDir()
 	command.Env = append(os.Environ(), "KUBECONFIG="+shared.cluster.Kubeconfig(),
 		"HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)

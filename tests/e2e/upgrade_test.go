@@ -43,7 +43,7 @@ func TestHelmUpgradesRollsBackAndComesBack(t *testing.T) {
 
 		w.release(t, "upgrade", current, "")
 		works(current, "upgraded to this one")
-		w.run(t.Context(), t, "", "rollback", operatorName, "1")
+		w.run(t.Context(), t, "", "rollback", operatorName, "1", "--wait")
 		works(previous, "rolled back")
 		w.release(t, "upgrade", current, "")
 		works(current, "upgraded again")
