@@ -346,7 +346,7 @@ func TestARefusedWatchIsTold(t *testing.T) {
 	w := newWorld(t)
 	w.Book.Put(&grant.Grant{Name: "none", UID: "none-uid", SecretName: "other", Recovery: v1alpha1.RecoveryNone})
 	for range 3 {
-		w.WatchRefused(apierrors.NewForbidden(corev1.Resource("events"), "", errors.New(`User "u" cannot watch resource "events"`)))
+		w.WatchRefused("", apierrors.NewForbidden(corev1.Resource("events"), "", errors.New(`User "u" cannot watch resource "events"`)))
 	}
 	w.expect(t, 0, "ImagePullSecret/imps-uid Warning")
 }
@@ -369,7 +369,7 @@ func TestAMissingRightToReadIsToldToWhoeverAsks(t *testing.T) {
 				w.pass(longestWait)
 			}
 			told := slices.Clone(w.told)
-			w.WatchRefused(refused("events"))
+			w.WatchRefused("", refused("events"))
 			if !slices.Equal(told, w.told) {
 				t.Error("it is told twice")
 			}

@@ -48,6 +48,8 @@ func TestBadInputIsRefusedBeforeAnythingStarts(t *testing.T) {
 		"an unknown flag":                 {[]string{"manager", "--leader"}, "unknown flag: --leader"},
 		"an argument":                     {[]string{"manager", "x"}, `unknown command "x"`},
 		"a name that is none":             {[]string{"manager", "--target-secret-names=Pull"}, `"Pull" is not the name of a Secret`},
+		"a namespace that is none":        {[]string{"manager", "--watch-namespaces=team-*"}, `"team-*" is not the name of a namespace`},
+		"a namespace twice":               {[]string{"manager", "--watch-namespaces=a,b,a"}, "--watch-namespaces names a twice"},
 		"no workers":                      {[]string{"manager", "--target-workers=0"}, "--target-workers must be from 1 to 256"},
 		"too short a resync":              {[]string{"manager", "--resync-interval=1s"}, "at least 1m0s"},
 		"a resync that is no time":        {[]string{"manager", "--resync-interval=soon"}, "neither a duration such as 10h nor a number of seconds"},
@@ -111,12 +113,13 @@ func TestRecoveryIsSwitchedOffByEitherName(t *testing.T) {
 	}
 }
 
-func TestTheEnvironmentOfIMPSIsUnderstood(t *testing.T) {
+func TestTheEnvironmentIsUnderstood(t *testing.T) {
 	t.Setenv("LOG_LEVEL", "debug")
 	t.Setenv("LOG_FORMAT", "console")
 	t.Setenv("POD_NAMESPACE", "ops")
+	t.Setenv("WATCH_NAMESPACE", "team-a, team-b") // which is Operator SDK's
 	flags := newManagerCommand().Flags()
-	for name, want := range map[string]string{"log-level": "debug", "log-format": "console", "namespace": "ops"} {
+	for name, want := range map[string]string{"log-level": "debug", "log-format": "console", "namespace": "ops", "watch-namespaces": "[team-a,team-b]"} {
 		if got := flags.Lookup(name).Value.String(); got != want {
 			t.Errorf("--%s is %s", name, got)
 		}
