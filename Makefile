@@ -51,7 +51,7 @@ TEST_MODULES := tests tests/bundle tests/kubelet tests/witness tools/image
 # with the rest.
 WAITING := AMissingRightIsNamed|AnOutage.*|AttachingWithAnOperatorOfItsOwn|BadTransportInAClusterOfItsOwn|LeasesThatMayNotBeRead.*|LossesAreSurvived|\
 ManyLoginsThatEndIn.*|PodsThatWereThereBeforeCount|RecoveryWithoutItsRights.*
-WORKING := ARestart.*|ASourceThatGoesWhile.*|AnnotatedObjects.*|BadAWSAndGoogleForAnOperator.*|Fence.*|Injection.*|NamedMode.*|\
+WORKING := ARestart.*|ASourceThatGoesWhile.*|AnnotatedObjects.*|BadAWSAndGoogleForAnOperator.*|Fence.*|Injection.*|NamedMode.*|NamespacesMode.*|\
 SourcesOfEveryCloud.*|TenantsInACluster.*|TheManagerOnce.*|ThePatcher.*|TheRefresher.*
 alone = ^Test($(subst | ,|,$(1)))$$
 
