@@ -94,7 +94,8 @@ func crdTemplate(crd string) (string, error) {
 }
 
 // injectionTemplate makes the policy and its binding a template: on a switch
-// and on clusters that know such policies, with the chart's names and labels.
+// and on clusters that know such policies, with the chart's names and labels, and
+// bound to the namespaces that the operator is.
 func injectionTemplate(policy string) (string, error) {
 	const (
 		name     = "imagepullsecret-operator-pod-injection"
@@ -106,6 +107,16 @@ func injectionTemplate(policy string) (string, error) {
 	text := strings.ReplaceAll(escape(policy), metadata, metadata+
 		"  labels:\n"+
 		"    {{- include \"imagepullsecret-operator.labels\" . | nindent 4 }}\n")
+	const conditions = "  matchConditions:\n"
+	if strings.Count(text, conditions) != 1 {
+		return "", fmt.Errorf("want one list of matchConditions")
+	}
+	text = strings.Replace(text, conditions, conditions+
+		"  {{- with .Values.rbac.namespaces }}\n"+
+		"  # Elsewhere the operator keeps no Secret.\n"+
+		"  - name: is-within-reach\n"+
+		"    expression: {{ toJson . | printf \"request.namespace in %s\" | quote }}\n"+
+		"  {{- end }}\n", 1)
 	return notice +
 		"{{- if and .Values.podInjection.enabled (include \"imagepullsecret-operator.injectionKnown\" .) }}\n" +
 		strings.ReplaceAll(text, name, fullname+"-pod-injection") +
