@@ -349,7 +349,7 @@ func (p *parts) addRecovery(board *grant.Board) error {
 	var recovery *podrecovery.Controller // woken by what it watches itself
 	failures := kube.NewPullFailures(p.core, p.config.places(),
 		func(pod types.NamespacedName) { recovery.Failed(pod) },
-		func(namespace string, err error) { recovery.WatchRefused(namespace, err) })
+		func(ctx context.Context, namespace string, err error) { recovery.WatchRefused(ctx, namespace, err) })
 	recovery = podrecovery.New(podrecovery.Deps{
 		Book: p.book, Board: board, Scope: p.scope, Metrics: p.measured, Clock: clock.RealClock{},
 		Pods: kube.NewPods(p.core), WatchFailures: failures.Watch,

@@ -82,9 +82,9 @@ func referenceTo(pod *corev1.Pod) *corev1.ObjectReference {
 
 // WatchRefused tells those who want Pods to be recovered that the API server
 // does not let it be known which ones fail, in a namespace or for "" in any.
-func (c *Controller) WatchRefused(namespace string, err error) {
+func (c *Controller) WatchRefused(ctx context.Context, namespace string, err error) {
 	if namespace != "" {
-		if there, _ := c.Scope.Namespace(context.Background(), namespace); there == nil {
+		if there, _ := c.Scope.Namespace(ctx, namespace); there == nil {
 			return // no right is in a namespace that is not there
 		}
 	}

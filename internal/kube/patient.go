@@ -78,11 +78,13 @@ func (p *Patient) Get(ctx context.Context, key client.ObjectKey, object client.O
 
 // List is that of the cache; it gives nothing while the watch is refused.
 func (p *Patient) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
-	if p.Refused() != nil {
+	if !p.readable() {
 		return nil
 	}
 	return p.Cache.List(ctx, list, options...)
 }
+
+func (p *Patient) readable() bool { return p.Refused() == nil }
 
 // GetInformer returns the informer of the one kind, at once.
 func (p *Patient) GetInformer(ctx context.Context, kind client.Object, _ ...cache.InformerGetOption) (cache.Informer, error) {

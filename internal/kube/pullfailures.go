@@ -37,7 +37,7 @@ type PullFailures struct {
 	client     corev1client.EventsGetter
 	namespaces []string
 	failed     func(pod types.NamespacedName)
-	refused    func(namespace string, err error)
+	refused    func(ctx context.Context, namespace string, err error)
 
 	mu   sync.Mutex
 	stop context.CancelFunc // nil while nothing is watched
@@ -48,7 +48,7 @@ type PullFailures struct {
 // can't be pulled, again and again; refused with the API server's error while
 // Events may not be watched in one of the namespaces. Both are called from any
 // goroutine.
-func NewPullFailures(client corev1client.EventsGetter, namespaces []string, failed func(pod types.NamespacedName), refused func(namespace string, err error)) *PullFailures {
+func NewPullFailures(client corev1client.EventsGetter, namespaces []string, failed func(pod types.NamespacedName), refused func(ctx context.Context, namespace string, err error)) *PullFailures {
 	return &PullFailures{client: client, namespaces: namespaces, failed: failed, refused: refused}
 }
 
@@ -112,7 +112,7 @@ func (p *PullFailures) newInformer(namespace string) cache.SharedIndexInformer {
 			cache.DefaultWatchErrorHandler(ctx, r, err)
 			return
 		}
-		p.refused(namespace, err)
+		p.refused(ctx, namespace, err)
 	})
 	return informer
 }

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -96,7 +97,7 @@ func TestPullFailuresAreWatchedWhileWanted(t *testing.T) {
 		return true, watcher, nil
 	})
 	told := make(chan types.NamespacedName, 10)
-	p := NewPullFailures(client.CoreV1(), everywhere, func(pod types.NamespacedName) { told <- pod }, func(_ string, err error) { t.Error(err) })
+	p := NewPullFailures(client.CoreV1(), everywhere, func(pod types.NamespacedName) { told <- pod }, func(_ context.Context, _ string, err error) { t.Error(err) })
 	for range 2 {
 		p.Watch(true)
 		p.Watch(true) // changes nothing
@@ -132,7 +133,7 @@ func TestPullFailuresAreWatchedWhereRightsAre(t *testing.T) {
 		watched <- action.GetNamespace()
 		return true, apiwatch.NewFake(), nil
 	})
-	p := NewPullFailures(client.CoreV1(), []string{"team-a", "team-b"}, func(types.NamespacedName) {}, func(_ string, err error) { t.Error(err) })
+	p := NewPullFailures(client.CoreV1(), []string{"team-a", "team-b"}, func(types.NamespacedName) {}, func(_ context.Context, _ string, err error) { t.Error(err) })
 	p.Watch(true)
 	got := []string{<-watched, <-watched}
 	p.Watch(false)
@@ -150,7 +151,7 @@ func TestAWatchThatIsRefusedIsTold(t *testing.T) {
 		return true, nil, apierrors.NewForbidden(corev1.Resource("events"), "", errors.New("no"))
 	})
 	refused := make(chan error, 10)
-	p := NewPullFailures(client.CoreV1(), everywhere, func(types.NamespacedName) {}, func(_ string, err error) { refused <- err })
+	p := NewPullFailures(client.CoreV1(), everywhere, func(types.NamespacedName) {}, func(_ context.Context, _ string, err error) { refused <- err })
 	p.Watch(true)
 	defer p.Watch(false)
 	if err := <-refused; !apierrors.IsForbidden(err) {
