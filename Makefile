@@ -52,7 +52,7 @@ TEST_MODULES := tests tests/bundle tests/kubelet tests/witness tools/image
 # with the rest.
 WAITING := AMissingRightIsNamed|AnOutage.*|AttachingWithAnOperatorOfItsOwn|BadTransportInAClusterOfItsOwn|LeasesThatMayNotBeRead.*|LossesAreSurvived|\
 ManyLoginsThatEndIn.*|PodsThatWereThereBeforeCount|RecoveryWithoutItsRights.*
-WORKING := ARestart.*|ASourceThatGoesWhile.*|AnnotatedObjects.*|BadAWSAndGoogleForAnOperator.*|CleaningUp|Fence.*|Injection.*|Migrations.*|NamedMode.*|\
+WORKING := ARestart.*|ASourceThatGoesWhile.*|AnnotatedObjects.*|BadAWSAndGoogleForAnOperator.*|CleaningUp|Fence.*|Injection.*|Migrations.*|NamedMode.*|NamespacesMode.*|\
 SourcesOfEveryCloud.*|TenantsInACluster.*|TheManagerOnce.*|ThePatcher.*|TheRefresher.*
 alone = ^Test($(subst | ,|,$(1)))$$
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -48,47 +50,51 @@ func ours() labels.Selector {
 	return labels.NewSelector().Add(*kept)
 }
 
-// targetCaches hold the metadata of target Secrets: one cache for all of them,
-// or one for each name that the operator is told to keep. With names a right
-// on those names is enough, since each is watched by its name. Secrets that may
-// ask for a login are watched by their names either way.
-type targetCaches struct {
-	all    cache.Cache            // nil if there is one for each name
-	byName map[string]cache.Cache // hold all Secrets of a name, also foreign ones
-}
+// targetCaches hold the metadata of target Secrets: each those of one name, also
+// foreign ones, or for "" those of any that are kept, in one namespace or for ""
+// in all. A right on just these is enough. Secrets that may ask for a login are
+// always watched by their names.
+type targetCaches map[types.NamespacedName]cache.Cache
 
 // newTargetCaches returns caches for target Secrets of certain names, or of any
 // if there are none, and for those that may ask; mgr runs them.
-func newTargetCaches(mgr manager.Manager, config Config) (*targetCaches, error) {
-	caches := &targetCaches{byName: map[string]cache.Cache{}}
+func newTargetCaches(mgr manager.Manager, config Config) (targetCaches, error) {
+	caches, names := targetCaches{}, slices.Concat(config.TargetNames, config.AnnotatedSecrets.Names)
 	if len(config.TargetNames) == 0 {
-		caches.all = mgr.GetCache()
+		names = append(names, "")
 	}
-	for _, name := range slices.Concat(config.TargetNames, config.AnnotatedSecrets.Names) {
-		if caches.byName[name] != nil {
-			continue
+	for _, name := range names {
+		for _, namespace := range config.places() {
+			key := types.NamespacedName{Namespace: namespace, Name: name}
+			if caches[key] != nil {
+				continue
+			}
+			made, err := newTargetCache(mgr, key)
+			if err != nil {
+				return nil, err
+			}
+			caches[key] = made
 		}
-		named, err := newNamedCache(mgr, name, config.OnlyNamespace)
-		if err != nil {
-			return nil, err
-		}
-		caches.byName[name] = named
 	}
 	return caches, nil
 }
 
-// newNamedCache returns a cache of the Secrets of a name, in one namespace or,
-// for "", in all.
-func newNamedCache(mgr manager.Manager, name, namespace string) (cache.Cache, error) {
-	shape := cache.ByObject{Field: fields.OneTermEqualSelector(metav1.ObjectNameField, name), Transform: kube.TransformTarget}
-	if namespace != "" {
-		shape.Namespaces = map[string]cache.Config{namespace: {}}
+// newTargetCache returns the cache of a key of targetCaches.
+func newTargetCache(mgr manager.Manager, key types.NamespacedName) (cache.Cache, error) {
+	shape := cache.ByObject{Transform: kube.TransformTarget}
+	switch {
+	case key.Name != "":
+		shape.Field = fields.OneTermEqualSelector(metav1.ObjectNameField, key.Name)
+	case key.Namespace != "":
+		shape.Label = ours()
+	default:
+		return mgr.GetCache(), nil // in which they have their place
 	}
-	named, err := newCacheOf(mgr, kube.SecretMetadata(), shape)
+	made, err := newCacheOf(mgr, kube.SecretMetadata(), shape, key.Namespace)
 	if err != nil {
 		return nil, err
 	}
-	return named, mgr.Add(ahead{named})
+	return made, mgr.Add(ahead{made})
 }
 
 // ahead has the manager start a cache with its own, whoever leads: it starts
@@ -101,41 +107,96 @@ func (a ahead) GetCache() cache.Cache { return a.Cache }
 // unfinished are Pods that run, or have yet to.
 const unfinished = "status.phase!=" + string(corev1.PodSucceeded) + ",status.phase!=" + string(corev1.PodFailed)
 
-// newPodCache returns a cache of the metadata of Pods that are not finished. It
-// is apart from the manager's, so that it can come and go, and fail, by itself.
-func newPodCache(mgr manager.Manager) (cache.Cache, error) {
+// newPodCache returns a cache of the metadata of Pods that are not finished, in a
+// namespace or for "" in all. It is apart from the manager's, so that it can come
+// and go, and fail, by itself.
+func newPodCache(mgr manager.Manager, namespace string) (cache.Cache, error) {
 	return newCacheOf(mgr, kube.PodMetadata(), cache.ByObject{
 		Field: fields.ParseSelectorOrDie(unfinished), Transform: kube.TransformPod,
-	})
+	}, namespace)
 }
 
-// newAccountCache returns a cache of ServiceAccounts, apart from the manager's
-// for the same reasons.
-func newAccountCache(mgr manager.Manager) (cache.Cache, error) {
-	return newCacheOf(mgr, &corev1.ServiceAccount{}, cache.ByObject{Transform: kube.TransformServiceAccount})
+// newAccountCache returns a cache of ServiceAccounts, in a namespace or for "" in
+// all, apart from the manager's for the same reasons.
+func newAccountCache(mgr manager.Manager, namespace string) (cache.Cache, error) {
+	return newCacheOf(mgr, &corev1.ServiceAccount{}, cache.ByObject{Transform: kube.TransformServiceAccount}, namespace)
 }
 
-// newCacheOf returns a cache of one kind of objects, which nobody runs yet.
-func newCacheOf(mgr manager.Manager, kind client.Object, shape cache.ByObject) (cache.Cache, error) {
-	return cache.New(rest.CopyConfig(mgr.GetConfig()), cache.Options{
+// inPlaces returns what newCache makes for each of the config's places.
+func (p *parts) inPlaces(newCache func(mgr manager.Manager, namespace string) (cache.Cache, error)) func() ([]kube.Place, error) {
+	return func() ([]kube.Place, error) {
+		var places []kube.Place
+		for _, namespace := range p.config.places() {
+			made, err := newCache(p.mgr, namespace)
+			if err != nil {
+				return nil, err
+			}
+			places = append(places, kube.Place{Namespace: namespace, Cache: made})
+		}
+		return places, nil
+	}
+}
+
+// newCacheOf returns a cache of one kind of objects, in a namespace or for "" in
+// all, which nobody runs yet. That of a namespace is patient: the namespace may
+// not be there, and others may.
+func newCacheOf(mgr manager.Manager, kind client.Object, shape cache.ByObject, namespace string) (cache.Cache, error) {
+	options := cache.Options{
 		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
 		ReaderFailOnMissingInformer: true,
-		ByObject:                    map[client.Object]cache.ByObject{kind: shape},
+	}
+	if namespace == "" {
+		options.ByObject = map[client.Object]cache.ByObject{kind: shape}
+		return cache.New(rest.CopyConfig(mgr.GetConfig()), options)
+	}
+	// By this selector too the cache asks for the namespace alone, and its
+	// informers have an index, which those for ByObject's Namespaces have not.
+	here := fields.OneTermEqualSelector("metadata.namespace", namespace)
+	if shape.Field != nil {
+		here = fields.AndSelectors(shape.Field, here)
+	}
+	shape.Field = here
+	options.ByObject = map[client.Object]cache.ByObject{kind: shape}
+	return kube.NewPatient(func(failed toolscache.WatchErrorHandlerWithContext) (cache.Cache, error) {
+		options.DefaultWatchErrorHandler = failed
+		return cache.New(rest.CopyConfig(mgr.GetConfig()), options)
 	})
 }
 
 // each returns the caches in a stable order.
-func (t *targetCaches) each() []cache.Cache {
-	caches := t.named(slices.Sorted(maps.Keys(t.byName)))
-	if t.all != nil {
-		caches = append(caches, t.all)
+func (t targetCaches) each() []cache.Cache {
+	return t.those(func(string) bool { return true })
+}
+
+// named returns the caches of Secrets of names that are watched by their name.
+func (t targetCaches) named(names []string) []cache.Cache {
+	return t.those(func(name string) bool { return slices.Contains(names, name) })
+}
+
+// those returns the caches of the names for which is holds, in a stable order.
+func (t targetCaches) those(is func(name string) bool) []cache.Cache {
+	var caches []cache.Cache
+	for _, key := range slices.SortedFunc(maps.Keys(t), func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) }) {
+		if is(key.Name) {
+			caches = append(caches, t[key])
+		}
 	}
 	return caches
 }
 
+// of returns the cache that a Secret is in; nil if it is in none.
+func (t targetCaches) of(secret types.NamespacedName) cache.Cache {
+	for _, key := range []types.NamespacedName{secret, {Name: secret.Name}, {Namespace: secret.Namespace}, {}} {
+		if from := t[key]; from != nil {
+			return from
+		}
+	}
+	return nil
+}
+
 // Named returns the metadata of all Secrets of names that are watched by their
 // name.
-func (t *targetCaches) Named(ctx context.Context, names []string) ([]metav1.PartialObjectMetadata, error) {
+func (t targetCaches) Named(ctx context.Context, names []string) ([]metav1.PartialObjectMetadata, error) {
 	var all []metav1.PartialObjectMetadata
 	for _, from := range t.named(names) {
 		list := &metav1.PartialObjectMetadataList{}
@@ -148,21 +209,9 @@ func (t *targetCaches) Named(ctx context.Context, names []string) ([]metav1.Part
 	return all, nil
 }
 
-// named returns the caches of Secrets of names that are watched by their name.
-func (t *targetCaches) named(names []string) []cache.Cache {
-	var caches []cache.Cache
-	for _, name := range names {
-		caches = append(caches, t.byName[name])
-	}
-	return caches
-}
-
 // Get returns a target Secret's metadata, or NotFound.
-func (t *targetCaches) Get(ctx context.Context, key types.NamespacedName) (*metav1.PartialObjectMetadata, error) {
-	from := t.byName[key.Name]
-	if from == nil {
-		from = t.all
-	}
+func (t targetCaches) Get(ctx context.Context, key types.NamespacedName) (*metav1.PartialObjectMetadata, error) {
+	from := t.of(key)
 	if from == nil {
 		return nil, apierrors.NewNotFound(corev1.Resource("secrets"), key.Name)
 	}
@@ -171,7 +220,7 @@ func (t *targetCaches) Get(ctx context.Context, key types.NamespacedName) (*meta
 }
 
 // Stands tells whether a grant's Secret stands in a namespace.
-func (t *targetCaches) Stands(ctx context.Context, g *grant.Grant, namespace string) bool {
+func (t targetCaches) Stands(ctx context.Context, g *grant.Grant, namespace string) bool {
 	secret, err := t.Get(ctx, types.NamespacedName{Namespace: namespace, Name: g.SecretName})
 	return err == nil && secret.Labels[v1alpha1.LabelOwnerUID] == string(g.UID)
 }
@@ -191,7 +240,7 @@ func ownersOf(secret client.Object) []string {
 // Index gives the caches the index that OwnedBy needs; it is a source, which
 // brings nothing, of the controller that calls that. It waits for no Secrets.
 // Indexing earlier would have replicas watch Secrets that are not the leader.
-func (t *targetCaches) Index(ctx context.Context, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+func (t targetCaches) Index(ctx context.Context, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	for _, from := range t.each() {
 		if err := from.IndexField(ctx, kube.SecretMetadata(), byOwner, ownersOf); err != nil {
 			return fmt.Errorf("indexing target Secrets: %w", err)
@@ -202,7 +251,7 @@ func (t *targetCaches) Index(ctx context.Context, _ workqueue.TypedRateLimitingI
 
 // OwnedBy returns the Secrets that are kept for the object of a UID. The caches
 // must be indexed.
-func (t *targetCaches) OwnedBy(ctx context.Context, uid types.UID) ([]types.NamespacedName, error) {
+func (t targetCaches) OwnedBy(ctx context.Context, uid types.UID) ([]types.NamespacedName, error) {
 	var owned []types.NamespacedName
 	for _, from := range t.each() {
 		list := &metav1.PartialObjectMetadataList{}

@@ -21,9 +21,8 @@ import (
 )
 
 // secretCache runs a cache of some Secrets, which differs from the operator's
-// own only in that no API server lists them. With a namespace it is of the kind
-// that holds single ones; all Secrets must be in it then.
-func secretCache(t *testing.T, namespace string, secrets ...*metav1.PartialObjectMetadata) cache.Cache {
+// own only in that no API server lists them.
+func secretCache(t *testing.T, secrets ...*metav1.PartialObjectMetadata) cache.Cache {
 	t.Helper()
 	listed := fakesource.NewFakeControllerSource()
 	for _, secret := range secrets {
@@ -33,13 +32,9 @@ func secretCache(t *testing.T, namespace string, secrets ...*metav1.PartialObjec
 	for _, kind := range []string{"Secret", "SecretList"} {
 		mapper.Add(corev1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeNamespace)
 	}
-	shape := cache.ByObject{Transform: kube.TransformTarget}
-	if namespace != "" {
-		shape.Namespaces = map[string]cache.Config{namespace: {}}
-	}
 	made, err := cache.New(&rest.Config{}, cache.Options{
 		Mapper: mapper, ReaderFailOnMissingInformer: true,
-		ByObject: map[client.Object]cache.ByObject{kube.SecretMetadata(): shape},
+		ByObject: map[client.Object]cache.ByObject{kube.SecretMetadata(): {Transform: kube.TransformTarget}},
 		NewInformer: func(_ toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
 			return toolscache.NewSharedIndexInformer(listed, kind, resync, indexers)
 		},
@@ -70,21 +65,20 @@ func keptFor(uid, namespace, name string) *metav1.PartialObjectMetadata {
 func TestOwnedSecretsAreFound(t *testing.T) {
 	here, there, others := keptFor("mine", "a", "pull"), keptFor("mine", "b", "pull"), keptFor("others", "c", "pull")
 	foreign, elsewhere := keptFor("", "d", "pull"), keptFor("mine", "b", "other")
-	type caches = map[string]cache.Cache
 	cases := map[string]struct {
 		caches targetCaches
 		want   []string
 	}{
 		"in the cache of all": {
-			targetCaches{all: secretCache(t, "", here, there, others)}, []string{"a/pull", "b/pull"}},
+			targetCaches{{}: secretCache(t, here, there, others)}, []string{"a/pull", "b/pull"}},
 		"in the cache of a name, where foreign ones are too": {
-			targetCaches{byName: caches{"pull": secretCache(t, "", here, there, others, foreign)}}, []string{"a/pull", "b/pull"}},
+			targetCaches{{Name: "pull"}: secretCache(t, here, there, others, foreign)}, []string{"a/pull", "b/pull"}},
 		"in the caches of several names": {
-			targetCaches{byName: caches{"pull": secretCache(t, "", here, others), "other": secretCache(t, "", elsewhere)}}, []string{"a/pull", "b/other"}},
-		"in the cache of a name in one namespace": {
-			targetCaches{byName: caches{"pull": secretCache(t, "a", here)}}, []string{"a/pull"}},
+			targetCaches{{Name: "pull"}: secretCache(t, here, others), {Name: "other"}: secretCache(t, elsewhere)}, []string{"a/pull", "b/other"}},
+		"in the caches of several namespaces": {
+			targetCaches{{Namespace: "a"}: secretCache(t, here), {Namespace: "b"}: secretCache(t, there, elsewhere)}, []string{"a/pull", "b/other", "b/pull"}},
 		"nowhere if there are none": {
-			targetCaches{all: secretCache(t, "", others)}, nil},
+			targetCaches{{}: secretCache(t, others)}, nil},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -85,8 +86,17 @@ func managerOf(t *testing.T, s *apiServer) manager.Manager {
 
 func managersOwn(mgr manager.Manager) (cache.Cache, error) { return mgr.GetCache(), nil }
 
-func named(namespace string) func(manager.Manager) (cache.Cache, error) {
-	return func(mgr manager.Manager) (cache.Cache, error) { return newNamedCache(mgr, "pull", namespace) }
+// secretsOf makes the cache of Secrets of a name, or of any that are kept, in a
+// namespace or in all.
+func secretsOf(namespace, name string) func(manager.Manager) (cache.Cache, error) {
+	return func(mgr manager.Manager) (cache.Cache, error) {
+		return newTargetCache(mgr, types.NamespacedName{Namespace: namespace, Name: name})
+	}
+}
+
+// in makes a cache of a namespace, or of all.
+func in(namespace string, make func(manager.Manager, string) (cache.Cache, error)) func(manager.Manager) (cache.Cache, error) {
+	return func(mgr manager.Manager) (cache.Cache, error) { return make(mgr, namespace) }
 }
 
 // Of what there is much in a cluster no more is asked for and kept than needed:
@@ -102,16 +112,31 @@ func TestCachesHoldWhatIsNeeded(t *testing.T) {
 			from: managersOwn, kind: kube.SecretMetadata(), path: "/api/v1/secrets", labels: v1alpha1.LabelOwnerUID,
 		},
 		"Secrets of a name": {
-			from: named(""), kind: kube.SecretMetadata(), path: "/api/v1/secrets", fields: "metadata.name=pull",
+			from: secretsOf("", "pull"), kind: kube.SecretMetadata(), path: "/api/v1/secrets", fields: "metadata.name=pull",
 		},
 		"Secrets of a name in one namespace": {
-			from: named("home"), kind: kube.SecretMetadata(), path: "/api/v1/namespaces/home/secrets", fields: "metadata.name=pull",
+			from: secretsOf("home", "pull"), kind: kube.SecretMetadata(), path: "/api/v1/namespaces/home/secrets",
+			fields: "metadata.name=pull,metadata.namespace=home",
+		},
+		"Secrets that are kept in one namespace": {
+			from: secretsOf("home", ""), kind: kube.SecretMetadata(), path: "/api/v1/namespaces/home/secrets",
+			labels: v1alpha1.LabelOwnerUID, fields: "metadata.namespace=home",
 		},
 		"Namespaces": {from: managersOwn, kind: kube.NamespaceMetadata(), path: "/api/v1/namespaces"},
 		"Pods": {
-			from: newPodCache, kind: kube.PodMetadata(), path: "/api/v1/pods", fields: "status.phase!=Failed,status.phase!=Succeeded",
+			from: in("", newPodCache), kind: kube.PodMetadata(), path: "/api/v1/pods", fields: "status.phase!=Failed,status.phase!=Succeeded",
 		},
-		"ServiceAccounts": {from: newAccountCache, kind: &corev1.ServiceAccount{}, path: "/api/v1/serviceaccounts", whole: true},
+		"Pods of one namespace": {
+			from: in("home", newPodCache), kind: kube.PodMetadata(), path: "/api/v1/namespaces/home/pods",
+			fields: "status.phase!=Failed,status.phase!=Succeeded,metadata.namespace=home",
+		},
+		"ServiceAccounts": {
+			from: in("", newAccountCache), kind: &corev1.ServiceAccount{}, path: "/api/v1/serviceaccounts", whole: true,
+		},
+		"ServiceAccounts of one namespace": {
+			from: in("home", newAccountCache), kind: &corev1.ServiceAccount{}, path: "/api/v1/namespaces/home/serviceaccounts",
+			fields: "metadata.namespace=home", whole: true,
+		},
 		"ImagePullSecrets": {
 			from: managersOwn, kind: &v1alpha1.ImagePullSecret{}, path: "/apis/images.banzaicloud.io/v1alpha1/imagepullsecrets", whole: true,
 		},
@@ -164,7 +189,7 @@ func cached(t *testing.T, from cache.Cache, kind client.Object) client.Object {
 func TestNothingElseIsCached(t *testing.T) {
 	server := &apiServer{}
 	mgr := managerOf(t, server)
-	accounts, err := newAccountCache(mgr)
+	accounts, err := newAccountCache(mgr, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,7 @@ import (
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
 	"github.com/imagepullsecrets/operator/internal/metrics"
+	"github.com/imagepullsecrets/operator/internal/rights"
 	"github.com/imagepullsecrets/operator/internal/scope"
 	"github.com/imagepullsecrets/operator/providers"
 	"github.com/imagepullsecrets/operator/providers/registry"
@@ -52,6 +53,9 @@ type Config struct {
 	// OnlyNamespace is the only one where Secrets are kept, which is taken to be
 	// there; "" for all.
 	OnlyNamespace string
+	// Within are the only namespaces where the operator has rights and does
+	// anything, but for reading what orders need; empty for all.
+	Within []string
 	// Once is called when everything that is asked for was done once, with what
 	// failed; nil if the controllers go on.
 	Once func(failures []string)
@@ -92,8 +96,22 @@ type Config struct {
 func (c Config) orders() order.Config {
 	return order.Config{
 		TargetNames: c.TargetNames, PodSelectors: c.PodSelectors, ServiceAccounts: c.ServiceAccounts,
-		ResyncInterval: c.ResyncInterval,
+		Rights: c.rights(), ResyncInterval: c.ResyncInterval,
 	}
+}
+
+// places are the namespaces in each of which objects are watched by themselves;
+// "" stands for all of them at once.
+func (c Config) places() []string {
+	if len(c.Within) > 0 {
+		return c.Within
+	}
+	return []string{c.OnlyNamespace}
+}
+
+// rights tells where the operator's rights are.
+func (c Config) rights() rights.Mode {
+	return rights.Mode{Namespaces: len(c.Within) > 0, Names: len(c.TargetNames) > 0}
 }
 
 // orderWorkers is how many orders are looked at at a time. Nothing
@@ -112,7 +130,7 @@ type parts struct {
 	mgr      manager.Manager
 	config   Config
 	core     corev1client.CoreV1Interface
-	secrets  *targetCaches
+	secrets  targetCaches
 	book     *grant.Book
 	measured *metrics.Metrics
 	watchdog *watchdog
@@ -147,7 +165,7 @@ func Add(mgr manager.Manager, config Config) error {
 	writer := kube.NewTargets(core, mgr.GetAPIReader())
 	p.targets = target.New(target.Deps{
 		Book: p.book, Board: board, Scope: p.scope, Secrets: secrets, Writer: writer,
-		Metrics: p.measured, Clock: clock.RealClock{},
+		Rights: config.rights(), Metrics: p.measured, Clock: clock.RealClock{},
 	})
 	p.attachments = p.newAttachments(accountBoard)
 	p.addDoors()
@@ -179,12 +197,13 @@ func (p *parts) newScope() *scope.Scope {
 	}
 	return scope.New(scope.Deps{
 		Book: p.book, Namespaces: namespaces, Stands: p.secrets.Stands,
-		NewPods: func() (cache.Cache, error) { return newPodCache(p.mgr) },
+		Within: p.config.Within, NewPods: p.inPlaces(newPodCache),
 		Changed: func(change scope.Change) {
 			p.targets.SelectionChanged(change)
 			p.attachments.SelectionChanged(change)
 		},
-		Grace: p.config.PodGrace, Clock: clock.RealClock{},
+		OutOfReachChanged: func(grant string) { p.orders.OutcomeChanged(grant) },
+		Grace:             p.config.PodGrace, Clock: clock.RealClock{},
 	})
 }
 
@@ -193,7 +212,8 @@ func (p *parts) newAttachments(board *grant.Board) *serviceaccount.Controller {
 	return serviceaccount.New(serviceaccount.Deps{
 		Book: p.book, Prime: func(ctx context.Context) error { return p.orders.Prime(ctx) }, Board: board,
 		Scope: p.scope, Secrets: p.secrets, Writer: kube.NewServiceAccounts(p.core),
-		NewAccounts: func() (cache.Cache, error) { return newAccountCache(p.mgr) }, Live: p.mgr.GetAPIReader(),
+		NewAccounts: p.inPlaces(newAccountCache), Live: p.mgr.GetAPIReader(),
+		Within: p.config.Within, Rights: p.config.rights(),
 		Recorder: p.recorder(), Metrics: p.measured, Clock: clock.RealClock{},
 		ResyncInterval: p.config.ResyncInterval, TargetNames: p.config.TargetNames,
 	})
@@ -327,13 +347,13 @@ func (p *parts) addRecovery(board *grant.Board) error {
 		return nil
 	}
 	var recovery *podrecovery.Controller // woken by what it watches itself
-	failures := kube.NewPullFailures(p.core,
+	failures := kube.NewPullFailures(p.core, p.config.places(),
 		func(pod types.NamespacedName) { recovery.Failed(pod) },
-		func(err error) { recovery.WatchRefused(err) })
+		func(ctx context.Context, namespace string, err error) { recovery.WatchRefused(ctx, namespace, err) })
 	recovery = podrecovery.New(podrecovery.Deps{
 		Book: p.book, Board: board, Scope: p.scope, Metrics: p.measured, Clock: clock.RealClock{},
 		Pods: kube.NewPods(p.core), WatchFailures: failures.Watch,
-		Injection: p.config.PodInjection, Recorder: p.recorder(),
+		Injection: p.config.PodInjection, Recorder: p.recorder(), Rights: p.config.rights(),
 	})
 	p.book.Changed = recovery.GrantsChanged
 	return errors.Join(p.mgr.Add(failures), ctrl.NewControllerManagedBy(p.mgr).

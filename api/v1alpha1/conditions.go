@@ -70,6 +70,9 @@ const (
 	ReasonProvidedByOther = "ProvidedByOther"
 	// ReasonTargetForbidden: the operator lacks a right on target Secrets.
 	ReasonTargetForbidden = "TargetForbidden"
+	// ReasonOutOfReach: namespaces are selected that are not among those where
+	// the operator was told to work.
+	ReasonOutOfReach = "OutOfReach"
 	// ReasonAttachForbidden: the operator may not change ServiceAccounts.
 	ReasonAttachForbidden = "AttachForbidden"
 	// ReasonAttachmentContested: someone takes the Secret's name out of a

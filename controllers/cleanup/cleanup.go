@@ -28,7 +28,8 @@ import (
 	"github.com/imagepullsecrets/operator/internal/kube"
 )
 
-// Deps are what a Cleaner needs. All are required but TargetNames.
+// Deps are what a Cleaner needs. All are required but TargetNames and
+// Namespaces.
 type Deps struct {
 	// API reads from the API server itself and not from a cache. Its scheme has
 	// the kinds of core/v1 and coordination/v1.
@@ -38,9 +39,10 @@ type Deps struct {
 	// Namespace is the operator's own. Deployment is what runs it there, and
 	// Election the Lease by which its processes choose the one that works.
 	Namespace, Deployment, Election string
-	// TargetNames are the only names of Secrets that are looked for, so that
-	// rights on these are enough; empty for any.
-	TargetNames []string
+	// TargetNames are the only names of Secrets that are looked for, and Namespaces
+	// the only namespaces where anything is, so that rights on these are enough;
+	// empty for any.
+	TargetNames, Namespaces []string
 }
 
 // Cleaner takes away what the operator made.
@@ -228,11 +230,11 @@ func (c *Cleaner) ownSecrets(ctx context.Context) ([]metav1.PartialObjectMetadat
 	kind := corev1.SchemeGroupVersion.WithKind("Secret")
 	labelled := client.HasLabels{v1alpha1.LabelOwnerUID}
 	if len(c.TargetNames) == 0 {
-		return c.list(ctx, kind, labelled)
+		return c.listTargets(ctx, kind, labelled)
 	}
 	var all []metav1.PartialObjectMetadata
 	for _, name := range c.TargetNames {
-		some, err := c.list(ctx, kind, labelled, client.MatchingFields{"metadata.name": name})
+		some, err := c.listTargets(ctx, kind, labelled, client.MatchingFields{"metadata.name": name})
 		if err != nil {
 			return nil, err
 		}
@@ -243,7 +245,7 @@ func (c *Cleaner) ownSecrets(ctx context.Context) ([]metav1.PartialObjectMetadat
 
 // detach takes the operator's names out of ServiceAccounts.
 func (c *Cleaner) detach(ctx context.Context) ([]string, error) {
-	accounts, err := c.list(ctx, corev1.SchemeGroupVersion.WithKind("ServiceAccount"))
+	accounts, err := c.listTargets(ctx, corev1.SchemeGroupVersion.WithKind("ServiceAccount"))
 	if err != nil {
 		return nil, err
 	}
@@ -302,6 +304,23 @@ func (c *Cleaner) delete(ctx context.Context, object *metav1.PartialObjectMetada
 		return nil // another one stands there by now, which is looked at next
 	}
 	return client.IgnoreNotFound(err)
+}
+
+// listTargets returns the metadata of the objects of a kind where the operator
+// may work.
+func (c *Cleaner) listTargets(ctx context.Context, kind schema.GroupVersionKind, options ...client.ListOption) ([]metav1.PartialObjectMetadata, error) {
+	if len(c.Namespaces) == 0 {
+		return c.list(ctx, kind, options...)
+	}
+	var all []metav1.PartialObjectMetadata
+	for _, namespace := range c.Namespaces {
+		some, err := c.list(ctx, kind, append([]client.ListOption{client.InNamespace(namespace)}, options...)...)
+		if err != nil {
+			return nil, fmt.Errorf("in namespace %s: %w", namespace, err)
+		}
+		all = append(all, some...)
+	}
+	return all, nil
 }
 
 // pageSize is how many objects are read at a time.

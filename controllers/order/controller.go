@@ -55,13 +55,15 @@ type Targets interface {
 // Scope knows what grants select; scope.Scope says what each method does.
 type Scope interface {
 	Selected(ctx context.Context, g *grant.Grant) ([]string, error)
-	WatchPods(ctx context.Context, grant string, wanted bool) error
+	OutOfReach(ctx context.Context, g *grant.Grant) ([]string, error)
+	WatchPods(ctx context.Context, grant string, wanted bool) (known bool, err error)
 }
 
 // Attachments keeps the names of Secrets in ServiceAccounts;
 // serviceaccount.Controller says what each method does.
 type Attachments interface {
 	Watch(ctx context.Context) error
+	Refused(ctx context.Context, g *grant.Grant) error
 	Bring(ctx context.Context, g *grant.Grant) error
 	End(g *grant.Grant)
 }
@@ -112,6 +114,8 @@ type Config struct {
 	PodSelectors bool
 	// ServiceAccounts allows Secrets to be attached to ServiceAccounts.
 	ServiceAccounts bool
+	// Rights tells where the operator's rights are.
+	Rights rights.Mode
 	// ResyncInterval is how often everything is looked at without a cause.
 	ResyncInterval time.Duration
 }
@@ -199,7 +203,7 @@ func (c *Controller) Prime(ctx context.Context) error {
 
 // await puts an order's grant in force, without content, until it is looked at.
 func (c *Controller) await(order *Order) {
-	if refusedName(order.Object.Spec.Target.Secret.Name, c.Config.TargetNames) != "" || c.Book.Get(order.Name()) != nil {
+	if c.Config.refusedName(order.Object.Spec.Target.Secret.Name) != "" || c.Book.Get(order.Name()) != nil {
 		return
 	}
 	g, _ := translate(order, c.Config.PodSelectors)
@@ -222,7 +226,8 @@ func (c *Controller) forget(ctx context.Context, name string) error {
 	}
 	c.Targets.Enqueue(keys(namespaces, ended.SecretName)...)
 	c.Attachments.End(ended)
-	return c.Scope.WatchPods(ctx, name, false)
+	_, err := c.Scope.WatchPods(ctx, name, false)
+	return err
 }
 
 // withdrawnCheck is when what was written for a withdrawn order is looked for
@@ -249,7 +254,8 @@ func (c *Controller) withdraw(ctx context.Context, order *Order) (ctrl.Result, e
 // suspend leaves everything as it is.
 func (c *Controller) suspend(ctx context.Context, order *Order) error {
 	object := order.Object
-	g, _ := translate(order, c.watchPods(ctx, object) == "")
+	withPods, _ := c.watchPods(ctx, object)
+	g, _ := translate(order, withPods)
 	if before := c.Book.Get(object.Name); before != nil {
 		g.Content = before.Content
 	}
@@ -270,11 +276,12 @@ func (c *Controller) advance(ctx context.Context, order *Order) (assessment, tim
 	}
 	a.Merged = merge(a.Credentials, a.Now)
 
-	a.PodProblem = c.watchPods(ctx, object)
-	g, problems := translate(order, a.PodProblem == "")
+	var withPods bool
+	withPods, a.PodProblem = c.watchPods(ctx, object)
+	g, problems := translate(order, withPods)
 	a.TargetProblems = problems
 	g.Unsure = len(problems) > 0 || a.PodProblem != ""
-	a.Refused = refusedName(g.SecretName, c.Config.TargetNames)
+	a.Refused = c.Config.refusedName(g.SecretName)
 	if err := c.letGo(ctx, g, a.Refused != ""); err != nil || a.Refused != "" {
 		return a, c.next(a), err
 	}
@@ -284,7 +291,10 @@ func (c *Controller) advance(ctx context.Context, order *Order) (assessment, tim
 	if err := c.fanOut(ctx, object, g); err != nil {
 		return a, 0, err
 	}
-	a.AccountProblem = c.watchAccounts(ctx, object)
+	if a.OutOfReach, err = c.Scope.OutOfReach(ctx, g); err != nil {
+		return a, 0, err
+	}
+	a.AccountProblem = c.watchAccounts(ctx, object, g)
 	if err := c.Attachments.Bring(ctx, g); err != nil {
 		return a, 0, err
 	}
@@ -449,22 +459,29 @@ func all(ids []string, is func(string) bool) bool {
 }
 
 // watchPods sees to it that Pods are watched while an object has rules for
-// them. It returns why such rules can't be followed, if there are any.
-func (c *Controller) watchPods(ctx context.Context, object *v1alpha1.ImagePullSecret) string {
+// them. It returns whether such rules can be followed, and why they can't be,
+// everywhere or somewhere.
+func (c *Controller) watchPods(ctx context.Context, object *v1alpha1.ImagePullSecret) (known bool, problem string) {
 	rules := object.Spec.Target.NamespacesWithPods
 	wanted := len(rules.Labels)+len(rules.Annotations) > 0
 	if wanted && !c.Config.PodSelectors {
-		return "spec.target.namespacesWithPods is not evaluated: this operator runs with --pod-selectors=false (chart: podSelectors.enabled)"
+		return false, "spec.target.namespacesWithPods is not evaluated: this operator runs with --pod-selectors=false (chart: podSelectors.enabled)"
 	}
-	if err := c.Scope.WatchPods(ctx, object.Name, wanted); err != nil {
-		return fmt.Sprintf("spec.target.namespacesWithPods is not evaluated: %v", err)
+	known, err := c.Scope.WatchPods(ctx, object.Name, wanted)
+	switch {
+	case err == nil:
+		return known, ""
+	case known:
+		return true, fmt.Sprintf("spec.target.namespacesWithPods is not evaluated everywhere: %v", err)
+	default:
+		return false, fmt.Sprintf("spec.target.namespacesWithPods is not evaluated: %v", err)
 	}
-	return ""
 }
 
-// watchAccounts sees to it that ServiceAccounts are watched once an object has
-// rules for them. It returns why such rules can't be followed, if there are any.
-func (c *Controller) watchAccounts(ctx context.Context, object *v1alpha1.ImagePullSecret) problem {
+// watchAccounts sees to it that ServiceAccounts are watched once an object, whose
+// grant is g, has rules for them. It returns why such rules can't be followed, if
+// there are any.
+func (c *Controller) watchAccounts(ctx context.Context, object *v1alpha1.ImagePullSecret, g *grant.Grant) problem {
 	rules := object.Spec.Target.ServiceAccounts
 	if len(rules.Names)+len(rules.Labels) == 0 {
 		return problem{}
@@ -473,14 +490,17 @@ func (c *Controller) watchAccounts(ctx context.Context, object *v1alpha1.ImagePu
 		return problem{v1alpha1.ReasonInvalidSelector,
 			"spec.target.serviceAccounts is not evaluated: this operator runs with --service-accounts=false (chart: serviceAccounts.enabled)"}
 	}
-	err := c.Attachments.Watch(ctx)
+	err, where := c.Attachments.Watch(ctx), ""
+	if err == nil {
+		err, where = c.Attachments.Refused(ctx, g), " everywhere"
+	}
 	switch {
 	case err == nil:
 		return problem{}
 	case rights.Missing(err):
-		return problem{v1alpha1.ReasonAttachForbidden, fmt.Sprintf("spec.target.serviceAccounts is not evaluated: %v", err)}
+		return problem{v1alpha1.ReasonAttachForbidden, fmt.Sprintf("spec.target.serviceAccounts is not evaluated%s: %v", where, err)}
 	default:
-		return problem{v1alpha1.ReasonInvalidSelector, fmt.Sprintf("spec.target.serviceAccounts is not evaluated: %v", err)}
+		return problem{v1alpha1.ReasonInvalidSelector, fmt.Sprintf("spec.target.serviceAccounts is not evaluated%s: %v", where, err)}
 	}
 }
 

@@ -93,11 +93,15 @@ func genuine(order *Order, document []byte, annotations map[string]string, key [
 
 // refusedName says why the operator does not keep Secrets of a name, if it
 // was told to keep those of certain names only; "" if it does.
-func refusedName(name string, allowed []string) string {
-	if len(allowed) == 0 || slices.Contains(allowed, name) {
+func (c Config) refusedName(name string) string {
+	if len(c.TargetNames) == 0 || slices.Contains(c.TargetNames, name) {
 		return ""
 	}
+	role := "its ClusterRole"
+	if c.Rights.Namespaces {
+		role = "its Roles"
+	}
 	return fmt.Sprintf("this operator keeps only Secrets named %s, and %q is not among them: "+
-		"add it to --target-secret-names (chart: rbac.targetSecretNames), and to its ClusterRole the rule %s",
-		strings.Join(allowed, ", "), name, rights.ForTarget(name))
+		"add it to --target-secret-names (chart: rbac.targetSecretNames), and to %s the rule %s",
+		strings.Join(c.TargetNames, ", "), name, role, rights.ForTarget(name))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/internal/grant"
+	"github.com/imagepullsecrets/operator/internal/rights"
 )
 
 func TestTranslate(t *testing.T) {
@@ -91,10 +92,18 @@ func TestOnlyWhatWasWrittenForAnOrderIsGenuine(t *testing.T) {
 }
 
 func TestRefusedName(t *testing.T) {
-	if refusedName("a", nil) != "" || refusedName("a", []string{"b", "a"}) != "" {
+	config := func(names ...string) Config { return Config{TargetNames: names} }
+	if config().refusedName("a") != "" || config("b", "a").refusedName("a") != "" {
 		t.Error("an allowed name is refused")
 	}
-	if message := refusedName("c", []string{"a", "b"}); !strings.Contains(message, "named a, b") || !strings.Contains(message, "resourceNames: [c]") {
-		t.Errorf("message is %q", message)
+	bound := config("a", "b")
+	bound.Rights = rights.Mode{Namespaces: true, Names: true}
+	for role, c := range map[string]Config{"its ClusterRole": config("a", "b"), "its Roles": bound} {
+		message := c.refusedName("c")
+		for _, want := range []string{"named a, b", "resourceNames: [c]", role} {
+			if !strings.Contains(message, want) {
+				t.Errorf("message lacks %q: %q", want, message)
+			}
+		}
 	}
 }

@@ -28,6 +28,9 @@ type assessment struct {
 	// LeaseProblem says why leases are not there, without which no credential
 	// is given out.
 	LeaseProblem string
+	// OutOfReach are the namespaces that are selected where the operator has no
+	// rights, sorted: no target is there.
+	OutOfReach []string
 	// PodProblem says why Pods can't be selected by, if so.
 	PodProblem string
 	// AccountProblem says why ServiceAccounts can't be attached to, if so.
@@ -128,7 +131,7 @@ func stalling(ready verdict) bool {
 	return ready.Status == metav1.ConditionFalse && slices.Contains([]string{
 		v1alpha1.ReasonNoCredentials, v1alpha1.ReasonInvalidSelector, v1alpha1.ReasonSourceInvalid,
 		v1alpha1.ReasonSourceForbidden, v1alpha1.ReasonTargetForbidden, v1alpha1.ReasonAttachForbidden, v1alpha1.ReasonTooLarge,
-		v1alpha1.ReasonLeasesUnavailable,
+		v1alpha1.ReasonLeasesUnavailable, v1alpha1.ReasonOutOfReach,
 	}, ready.Reason)
 }
 
@@ -215,9 +218,26 @@ func (a assessment) targetsFailure() verdict {
 		first := accounts.Failures[0]
 		return no(commonReason(accounts.Failures), "%d of %d ServiceAccounts fail; %s/%s: %s",
 			accounts.Failing, accounts.Selected, first.Namespace, first.ServiceAccount, first.Message)
+	case len(a.OutOfReach) > 0:
+		return no(v1alpha1.ReasonOutOfReach, "%s", a.outOfReach())
 	default:
 		return verdict{}
 	}
+}
+
+// namedOutOfReach is how many of the namespaces out of reach a message names.
+const namedOutOfReach = 5
+
+// outOfReach says which namespaces get nothing, and what to do.
+func (a assessment) outOfReach() string {
+	count := len(a.OutOfReach)
+	names := strings.Join(a.OutOfReach[:min(count, namedOutOfReach)], ", ")
+	if more := count - namedOutOfReach; more > 0 {
+		names += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Sprintf("%d of %d selected namespaces are out of this operator's reach and get nothing: %s; "+
+		"add them to --watch-namespaces, with its rights in each (chart: rbac.namespaces does both), or do not select them",
+		count, count+a.Targets.Selected, names)
 }
 
 // allStand says that everything is where it is to be.

@@ -68,6 +68,14 @@ func TestConditions(t *testing.T) {
 			a.Order.Object.Status = a.status()
 			a.Targets.Behind = 2
 		}, "True", v1alpha1.ReasonReady, "True", "True", true, false, ""},
+		"a namespace is out of reach": {func(a *assessment) { a.OutOfReach = []string{"c"} },
+			"False", v1alpha1.ReasonOutOfReach, "True", "False", false, true, "1 of 3 selected namespaces are out of this operator's reach and get nothing: c; add them to --watch-namespaces"},
+		"many are, of which some are named": {func(a *assessment) { a.OutOfReach = strings.Split("c d e f g h i", " ") },
+			"False", v1alpha1.ReasonOutOfReach, "True", "False", false, true, "7 of 9 selected namespaces are out of this operator's reach and get nothing: c, d, e, f, g and 2 more;"},
+		"none is within reach": {func(a *assessment) { a.Targets, a.OutOfReach = grant.Summary{}, []string{"c"} },
+			"False", v1alpha1.ReasonOutOfReach, "True", "False", false, true, "1 of 1 selected namespaces"},
+		"failing namespaces are told of before those out of reach": {func(a *assessment) { failures("Conflict")(a); a.OutOfReach = []string{"c"} },
+			"False", v1alpha1.ReasonConflict, "True", "False", false, false, "1 of 2 namespaces fail"},
 		"nothing is selected":             {func(a *assessment) { a.Targets = grant.Summary{} }, "True", v1alpha1.ReasonNothingSelected, "True", "True", false, false, "selects a namespace"},
 		"a selector is broken":            {func(a *assessment) { a.TargetProblems = []string{"spec.x: bad"} }, "False", v1alpha1.ReasonInvalidSelector, "True", "False", false, true, "spec.x: bad"},
 		"Pods can't be watched":           {func(a *assessment) { a.PodProblem = "no right" }, "False", v1alpha1.ReasonInvalidSelector, "True", "False", false, true, "no right"},

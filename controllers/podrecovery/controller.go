@@ -67,9 +67,11 @@ type Deps struct {
 	WatchFailures func(wanted bool)
 	// Injection: new Pods get the names of Secrets into their own list.
 	Injection bool
-	Recorder  events.EventRecorder
-	Metrics   *metrics.Metrics
-	Clock     clock.PassiveClock
+	// Rights tells where the operator's rights are.
+	Rights   rights.Mode
+	Recorder events.EventRecorder
+	Metrics  *metrics.Metrics
+	Clock    clock.PassiveClock
 }
 
 // Controller evicts Pods. It must have one worker.
@@ -137,7 +139,7 @@ func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (
 		c.memory.pods.forget(key)
 		return ctrl.Result{}, nil
 	case rights.Missing(err):
-		c.tellAskers(o.Claims, err)
+		c.tellAskers(o.Claims, key.Namespace, err)
 		return c.later(key, past, longestWait), nil
 	case err != nil:
 		return ctrl.Result{}, err

@@ -346,9 +346,28 @@ func TestARefusedWatchIsTold(t *testing.T) {
 	w := newWorld(t)
 	w.Book.Put(&grant.Grant{Name: "none", UID: "none-uid", SecretName: "other", Recovery: v1alpha1.RecoveryNone})
 	for range 3 {
-		w.WatchRefused(apierrors.NewForbidden(corev1.Resource("events"), "", errors.New(`User "u" cannot watch resource "events"`)))
+		w.WatchRefused(t.Context(), "", apierrors.NewForbidden(corev1.Resource("events"), "", errors.New(`User "u" cannot watch resource "events"`)))
 	}
 	w.expect(t, 0, "ImagePullSecret/imps-uid Warning")
+}
+
+// In a namespace that is not there no right can be.
+func TestARefusedWatchOfANamespaceIsToldIfItIsThere(t *testing.T) {
+	for sentence, gone := range map[string]bool{"it is there": false, "it is gone": true} {
+		t.Run(sentence, func(t *testing.T) {
+			w := newWorld(t)
+			w.gone, w.Rights = gone, rights.Mode{Namespaces: true}
+			w.WatchRefused(t.Context(), "team-a", apierrors.NewForbidden(corev1.Resource("events"), "", errors.New("no right")))
+			if gone {
+				w.expect(t, 0)
+				return
+			}
+			w.expect(t, 0, "ImagePullSecret/imps-uid Warning")
+			if want := "add to a Role in namespace team-a of the operator's ServiceAccount the rules"; !strings.Contains(w.told[0], want) {
+				t.Errorf("told %q", w.told[0])
+			}
+		})
+	}
 }
 
 func TestAMissingRightToReadIsToldToWhoeverAsks(t *testing.T) {
@@ -369,7 +388,7 @@ func TestAMissingRightToReadIsToldToWhoeverAsks(t *testing.T) {
 				w.pass(longestWait)
 			}
 			told := slices.Clone(w.told)
-			w.WatchRefused(refused("events"))
+			w.WatchRefused(t.Context(), "", refused("events"))
 			if !slices.Equal(told, w.told) {
 				t.Error("it is told twice")
 			}

@@ -1,6 +1,7 @@
 package podrecovery
 
 import (
+	"context"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -40,7 +41,7 @@ func (c *Controller) tellFailure(pod *corev1.Pod, v verdict, err error) {
 	case resultBudget:
 		why = fmt.Sprintf("a PodDisruptionBudget does not allow it now, so that it is tried again: %s", foreign(err))
 	case resultForbidden:
-		why = fmt.Sprintf("the operator may not: add to a ClusterRole of its ServiceAccount the rule %s (chart: podRecovery.enabled)", rights.ForEviction)
+		why = fmt.Sprintf("the operator may not: add to %s of its ServiceAccount the rule %s (chart: podRecovery.enabled)", c.Rights.Role(pod.Namespace), rights.ForEviction)
 	default:
 		if apierrors.IsTooManyRequests(err) {
 			return // the API server is busy, which is no matter of the Pod's
@@ -80,23 +81,28 @@ func referenceTo(pod *corev1.Pod) *corev1.ObjectReference {
 }
 
 // WatchRefused tells those who want Pods to be recovered that the API server
-// does not let it be known which ones fail.
-func (c *Controller) WatchRefused(err error) {
+// does not let it be known which ones fail, in a namespace or for "" in any.
+func (c *Controller) WatchRefused(ctx context.Context, namespace string, err error) {
+	if namespace != "" {
+		if there, _ := c.Scope.Namespace(ctx, namespace); there == nil {
+			return // no right is in a namespace that is not there
+		}
+	}
 	var claims []claim
 	for _, g := range c.Book.All() {
 		if g.Recovers() {
 			claims = append(claims, claim{Grant: g})
 		}
 	}
-	c.tellAskers(claims, err)
+	c.tellAskers(claims, namespace, err)
 }
 
 // tellAskers tells the objects on whose behalf Pods are recovered which rights
 // are missing for it, once.
-func (c *Controller) tellAskers(claims []claim, err error) {
+func (c *Controller) tellAskers(claims []claim, namespace string, err error) {
 	note := fmt.Sprintf("Pods that came before Secrets can't be found or looked at: %s: "+
-		"add to a ClusterRole of the operator's ServiceAccount the rules %s, %s, %s and %s (chart: podRecovery.enabled), or run it with --pod-recovery=false",
-		foreign(err), rights.ForPodEvents, rights.ForPod, rights.ForPodsAccount, rights.ForEviction)
+		"add to %s of the operator's ServiceAccount the rules %s, %s, %s and %s (chart: podRecovery.enabled), or run it with --pod-recovery=false",
+		foreign(err), c.Rights.Role(namespace), rights.ForPodEvents, rights.ForPod, rights.ForPodsAccount, rights.ForEviction)
 	for _, told := range claims {
 		g := told.Grant
 		if g.Owner == nil {

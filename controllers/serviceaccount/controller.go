@@ -17,7 +17,6 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -26,6 +25,7 @@ import (
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
 	"github.com/imagepullsecrets/operator/internal/metrics"
+	"github.com/imagepullsecrets/operator/internal/rights"
 )
 
 // Scope tells which namespaces grants select; scope.Scope says what each method
@@ -62,9 +62,15 @@ type Deps struct {
 	// Secrets tells which Secrets stand, and outlive what they were made for.
 	Secrets SecretReader
 	Writer  Writer
-	// NewAccounts makes a cache for ServiceAccounts as
-	// kube.TransformServiceAccount leaves them. It is started when it is needed.
-	NewAccounts func() (cache.Cache, error)
+	// NewAccounts makes caches for ServiceAccounts as
+	// kube.TransformServiceAccount leaves them. They are started when they are
+	// needed.
+	NewAccounts func() ([]kube.Place, error)
+	// Within are the only namespaces where the operator has rights; empty for
+	// all.
+	Within []string
+	// Rights tells where these are.
+	Rights rights.Mode
 	// Handlers are told of ServiceAccounts too, from when they are watched.
 	Handlers []toolscache.ResourceEventHandler
 	// Live lists metadata from the API server itself.
@@ -225,7 +231,7 @@ func (c *Controller) write(ctx context.Context, account *corev1.ServiceAccount, 
 // conclude tells the board how a ServiceAccount stands after a write that ended
 // with err, and says when to look again without being asked to.
 func (c *Controller) conclude(ctx context.Context, key types.NamespacedName, o observation, p plan, err error) (ctrl.Result, error) {
-	failure, err := failureOf(key, err)
+	failure, err := failureOf(c.Rights, key, err)
 	if failure.State == grant.Failing && len(p.Removed) > 0 {
 		log.FromContext(ctx).Info("names that are not wanted any more may stay", "names", p.Removed, "reason", failure.Reason, "message", failure.Message)
 	}

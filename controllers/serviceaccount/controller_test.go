@@ -22,6 +22,7 @@ import (
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/metrics"
+	"github.com/imagepullsecrets/operator/internal/rights"
 	"github.com/imagepullsecrets/operator/internal/selector"
 )
 
@@ -31,6 +32,7 @@ type world struct {
 	*Controller
 	clock  *clocktesting.FakePassiveClock
 	events *events.FakeRecorder
+	cached toolscache.Indexer
 
 	account *corev1.ServiceAccount // nil for none
 	version int
@@ -56,9 +58,10 @@ func newWorld(t *testing.T, grants ...*grant.Grant) *world {
 	for _, g := range grants {
 		w.Book.Put(g)
 	}
-	w.accounts.index = toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, toolscache.Indexers{
+	w.cached = toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, toolscache.Indexers{
 		toolscache.NamespaceIndex: toolscache.MetaNamespaceIndexFunc, byRecord: indexByRecord,
 	})
+	w.accounts.index = w.cached
 	w.put("foreign")
 	w.sync()
 	return w
@@ -76,10 +79,10 @@ func (w *world) put(secrets ...string) {
 // sync has the cache show what is.
 func (w *world) sync() {
 	if w.account == nil {
-		_ = w.accounts.index.Replace(nil, "")
+		_ = w.cached.Replace(nil, "")
 		return
 	}
-	_ = w.accounts.index.Replace([]any{w.account.DeepCopy()}, "")
+	_ = w.cached.Replace([]any{w.account.DeepCopy()}, "")
 }
 
 func (w *world) reconcile(t *testing.T) time.Duration {
@@ -290,14 +293,14 @@ func TestWhatAFailureMeans(t *testing.T) {
 		"it went well":                  {nil, grant.Held, "", "", false},
 		"it is gone":                    {apierrors.NewNotFound(corev1.Resource("serviceaccounts"), key.Name), grant.Pending, "", "", false},
 		"its namespace is going":        {terminating, grant.Pending, "", "", false},
-		"a right is missing":            {forbidden(`cannot patch resource "serviceaccounts" in API group ""`), grant.Failing, v1alpha1.ReasonAttachForbidden, "verbs: [get, list, watch, patch]", false},
+		"a right is missing":            {forbidden(`cannot patch resource "serviceaccounts" in API group ""`), grant.Failing, v1alpha1.ReasonAttachForbidden, "add to a ClusterRole of its ServiceAccount the rule " + rights.ForAttaching, false},
 		"an admission policy says no":   {forbidden("denied by policy"), grant.Failing, v1alpha1.ReasonWriteFailed, "denied by policy", false},
 		"the API server is in trouble":  {apierrors.NewInternalError(errors.New("etcd")), grant.Failing, v1alpha1.ReasonWriteFailed, "tried again", true},
 		"something is wrong on the way": {errors.New("connection refused"), grant.Failing, v1alpha1.ReasonWriteFailed, "tried again", true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := failureOf(key, c.err)
+			got, err := failureOf(rights.Mode{}, key, c.err)
 			if got.State != c.state || got.Reason != c.reason || !strings.Contains(got.Message, c.words) || (err != nil) != c.again {
 				t.Errorf("got %+v and the error %v", got, err)
 			}

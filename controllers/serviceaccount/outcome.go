@@ -16,7 +16,7 @@ import (
 // failureOf turns a write's error into what people are told; Held if it went
 // well, and Pending if its end is near anyhow. The error is returned again only
 // if the next try may go better.
-func failureOf(key types.NamespacedName, err error) (grant.Outcome, error) {
+func failureOf(mode rights.Mode, key types.NamespacedName, err error) (grant.Outcome, error) {
 	failing := grant.Outcome{State: grant.Failing, Reason: v1alpha1.ReasonWriteFailed}
 	switch {
 	case err == nil:
@@ -25,7 +25,7 @@ func failureOf(key types.NamespacedName, err error) (grant.Outcome, error) {
 		return grant.Outcome{State: grant.Pending}, nil
 	case rights.Missing(err):
 		failing.Reason = v1alpha1.ReasonAttachForbidden
-		failing.Message = fmt.Sprintf("the operator may not change ServiceAccount %s: add to a ClusterRole of its ServiceAccount the rule %s", key, rights.ForAttaching)
+		failing.Message = fmt.Sprintf("the operator may not change ServiceAccount %s: add to %s of its ServiceAccount the rule %s", key, mode.Role(key.Namespace), rights.ForAttaching)
 		return failing, nil
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsRequestEntityTooLargeError(err):
 		failing.Message = fmt.Sprintf("the API server refuses the change of ServiceAccount %s: %v", key, err)

@@ -3,6 +3,8 @@ package serviceaccount
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
 	"github.com/imagepullsecrets/operator/internal/rights"
 )
@@ -23,7 +26,7 @@ type accounts struct {
 	starting sync.Mutex // held while the watch starts, which takes time
 
 	mu    sync.RWMutex
-	index toolscache.Indexer // nil until they are watched
+	index kube.Objects // nil until they are watched
 }
 
 // byRecord indexes ServiceAccounts by the names that are recorded in them.
@@ -36,7 +39,7 @@ func indexByRecord(object any) ([]string, error) {
 	return nil, nil
 }
 
-func (a *accounts) watched() toolscache.Indexer {
+func (a *accounts) watched() kube.Objects {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	return a.index
@@ -84,17 +87,20 @@ func (a *accounts) recording(name string) []types.NamespacedName {
 }
 
 // Watch sees to it that ServiceAccounts are watched, from now until the process
-// ends. When it returns nil all of them are known. A missing right is an error
-// for which rights.Missing holds.
+// ends. When it returns nil all of them are known, but for those that Refused
+// tells of. A missing right is an error for which rights.Missing holds.
 func (c *Controller) Watch(ctx context.Context) error {
 	c.accounts.starting.Lock()
 	defer c.accounts.starting.Unlock()
 	if c.accounts.watched() != nil {
 		return nil
 	}
-	// The watch would try for long what is refused at once.
-	if _, err := c.list(ctx, 1, ""); err != nil {
-		return watchError(err)
+	// The watch would try for long what is refused at once; that of a single
+	// namespace does not.
+	if len(c.Within) == 0 {
+		if _, err := c.list(ctx, metav1.NamespaceAll, 1, ""); err != nil {
+			return watchError(err)
+		}
 	}
 	if err := c.startWatch(ctx); err != nil {
 		return watchError(err)
@@ -104,6 +110,31 @@ func (c *Controller) Watch(ctx context.Context) error {
 
 func watchError(err error) error {
 	return fmt.Errorf("watching ServiceAccounts: %w; the operator needs the rule %s", err, rights.ForAttaching)
+}
+
+// Refused says in which of the namespaces that a grant selects ServiceAccounts
+// may not be watched, if there is one: an error for which rights.Missing holds.
+func (c *Controller) Refused(ctx context.Context, g *grant.Grant) error {
+	watched, ok := c.accounts.watched().(kube.Informers)
+	if !ok {
+		return nil
+	}
+	refused := watched.Refused()
+	for _, name := range slices.Sorted(maps.Keys(refused)) {
+		namespace, err := c.Scope.Namespace(ctx, name)
+		if err != nil {
+			return err
+		}
+		if namespace == nil {
+			continue
+		}
+		// What can't be decided may be selected.
+		if selected, err := c.Scope.Selects(ctx, g, namespace); selected || err != nil {
+			return fmt.Errorf("watching ServiceAccounts: %w; the operator needs, in %s, the rule %s",
+				refused[name], c.Rights.Role(name), rights.ForAttaching)
+		}
+	}
+	return nil
 }
 
 func (c *Controller) startWatch(ctx context.Context) (err error) {
@@ -118,21 +149,21 @@ func (c *Controller) startWatch(ctx context.Context) (err error) {
 			stop()
 		}
 	}()
-	informer, index, err := kube.StartInformer(ctx, life, from, &corev1.ServiceAccount{}, "ServiceAccounts")
+	informers, err := kube.StartInformers(ctx, life, from, &corev1.ServiceAccount{}, "ServiceAccounts")
 	if err != nil {
 		return err
 	}
-	if err := informer.AddIndexers(toolscache.Indexers{byRecord: indexByRecord}); err != nil {
+	if err := informers.AddIndexers(toolscache.Indexers{byRecord: indexByRecord}); err != nil {
 		return err
 	}
 	c.accounts.mu.Lock()
 	defer c.accounts.mu.Unlock()
 	for _, handler := range append([]toolscache.ResourceEventHandler{accountEvents{c}}, c.Handlers...) {
-		if _, err = informer.AddEventHandler(handler); err != nil {
+		if err = informers.AddEventHandler(handler); err != nil {
 			return err
 		}
 	}
-	c.accounts.index = index
+	c.accounts.index = informers
 	return nil
 }
 
@@ -178,8 +209,22 @@ func (c *Controller) Start(ctx context.Context) error {
 // anyRecorded tells whether there is a ServiceAccount in which a name is
 // recorded.
 func (c *Controller) anyRecorded(ctx context.Context) (bool, error) {
+	if len(c.Within) == 0 {
+		return c.anyRecordedIn(ctx, metav1.NamespaceAll)
+	}
+	for _, namespace := range c.Within {
+		// One that is not there may not be listed in.
+		if found, err := c.anyRecordedIn(ctx, namespace); found || (err != nil && !rights.Missing(err)) {
+			return found, err
+		}
+	}
+	return false, nil
+}
+
+// anyRecordedIn is anyRecorded for one namespace, or for all.
+func (c *Controller) anyRecordedIn(ctx context.Context, namespace string) (bool, error) {
 	for page := ""; ; {
-		list, err := c.list(ctx, pageSize, page)
+		list, err := c.list(ctx, namespace, pageSize, page)
 		if err != nil {
 			return false, watchError(err)
 		}
@@ -194,9 +239,10 @@ func (c *Controller) anyRecorded(ctx context.Context) (bool, error) {
 	}
 }
 
-// list reads one page of the metadata of ServiceAccounts from the API server.
-func (c *Controller) list(ctx context.Context, limit int64, page string) (*metav1.PartialObjectMetadataList, error) {
+// list reads one page of the metadata of a namespace's ServiceAccounts, or of all,
+// from the API server.
+func (c *Controller) list(ctx context.Context, namespace string, limit int64, page string) (*metav1.PartialObjectMetadataList, error) {
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(kube.ListKind(kube.ServiceAccountMetadata()))
-	return list, c.Live.List(ctx, list, client.Limit(limit), client.Continue(page))
+	return list, c.Live.List(ctx, list, client.InNamespace(namespace), client.Limit(limit), client.Continue(page))
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/imagepullsecrets/operator/internal/grant"
 	"github.com/imagepullsecrets/operator/internal/kube"
 	"github.com/imagepullsecrets/operator/internal/metrics"
+	"github.com/imagepullsecrets/operator/internal/rights"
 	"github.com/imagepullsecrets/operator/internal/scope"
 )
 
@@ -55,6 +56,8 @@ type Deps struct {
 	Scope   *scope.Scope
 	Secrets SecretReader
 	Writer  Writer
+	// Rights tells where those on Secrets are.
+	Rights  rights.Mode
 	Metrics *metrics.Metrics
 	Clock   clock.PassiveClock
 }
@@ -81,6 +84,9 @@ func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	if o.Unreadable != nil {
+		return c.unreadable(key, o)
+	}
 	p := decide(o)
 	if p.Action == apply && c.written.ahead(key, p.Grant.Content.Hash, c.Clock.Now()) {
 		// The cache has yet to see our own write; its event brings us back.
@@ -88,6 +94,15 @@ func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (
 	}
 	log.FromContext(ctx).V(1).Info("planned", "action", p.Action.String(), "why", p.Why)
 	outcome, err := c.carryOut(ctx, key, p, o.Secret)
+	c.report(key, o.Claims, p, outcome)
+	return after(p, outcome), err
+}
+
+// unreadable tells whoever wants a Secret of which the API server does not let
+// anything be known.
+func (c *Controller) unreadable(key types.NamespacedName, o observation) (ctrl.Result, error) {
+	outcome, err := c.outcome(key, o.Unreadable)
+	p := plan{Action: wait}
 	c.report(key, o.Claims, p, outcome)
 	return after(p, outcome), err
 }
@@ -114,6 +129,8 @@ func (c *Controller) observe(ctx context.Context, key types.NamespacedName) (obs
 		o.Secret = existingFrom(secret)
 		c.written.saw(key, secret.ResourceVersion)
 		o.Keeper = c.keeper(o.Secret)
+	case rights.Missing(err):
+		o.Unreadable = err
 	case !apierrors.IsNotFound(err):
 		return o, err
 	}

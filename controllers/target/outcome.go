@@ -39,8 +39,8 @@ func (c *Controller) outcome(key types.NamespacedName, err error) (grant.Outcome
 		return grant.Outcome{State: grant.Pending}, nil
 	case rights.Missing(err):
 		failing.Reason = v1alpha1.ReasonTargetForbidden
-		failing.Message = fmt.Sprintf("the operator may not write Secret %s: add to a ClusterRole of its ServiceAccount the rule %s",
-			key, rights.ForTarget(key.Name))
+		failing.Message = fmt.Sprintf("the operator may not write Secret %s: add to %s of its ServiceAccount the rule %s",
+			key, c.Rights.Role(key.Namespace), c.Rights.Target(key.Name))
 		return failing, nil
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsRequestEntityTooLargeError(err):
 		failing.Message = fmt.Sprintf("the API server refuses Secret %s: %v", key, err)

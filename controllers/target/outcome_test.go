@@ -11,6 +11,7 @@ import (
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/internal/grant"
+	"github.com/imagepullsecrets/operator/internal/rights"
 )
 
 func TestOutcome(t *testing.T) {
@@ -40,5 +41,17 @@ func TestOutcome(t *testing.T) {
 				t.Errorf("got %+v, retry %v", got, err)
 			}
 		})
+	}
+}
+
+// Where rights are in single namespaces, a person is told of the Role there.
+func TestAMissingRightInANamespaceIsNamed(t *testing.T) {
+	refused := apierrors.NewForbidden(corev1.Resource("secrets"), "pull", errors.New(`User "u" cannot list resource "secrets" in API group "" in the namespace "team-a"`))
+	c := New(Deps{Rights: rights.Mode{Namespaces: true}})
+	got, _ := c.outcome(key, refused)
+	want := "add to a Role in namespace team-a of its ServiceAccount the rule " +
+		`{apiGroups: [""], resources: [secrets], verbs: [get, list, watch, create, patch, delete]}`
+	if got.Reason != v1alpha1.ReasonTargetForbidden || !strings.Contains(got.Message, want) {
+		t.Errorf("got %+v", got)
 	}
 }

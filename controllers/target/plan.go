@@ -23,6 +23,8 @@ type observation struct {
 	Claims []*grant.Grant
 	// Secret is what stands there.
 	Secret existing
+	// Unreadable is why that can't be known, if no right allows it.
+	Unreadable error
 	// Keeper is the grant whose UID Secret is labelled with, if it is in force.
 	Keeper *grant.Grant
 }

@@ -95,7 +95,8 @@ func crdTemplate(crd string) (string, error) {
 }
 
 // injectionTemplate makes the policy and its binding a template: on a switch
-// and on clusters that know such policies, with the chart's names and labels.
+// and on clusters that know such policies, with the chart's names and labels, and
+// bound to the namespaces that the operator is.
 func injectionTemplate(policy string) (string, error) {
 	const (
 		name     = "imagepullsecret-operator-pod-injection"
@@ -107,6 +108,16 @@ func injectionTemplate(policy string) (string, error) {
 	text := strings.ReplaceAll(escape(policy), metadata, metadata+
 		"  labels:\n"+
 		"    {{- include \"imagepullsecret-operator.labels\" . | nindent 4 }}\n")
+	const conditions = "  matchConditions:\n"
+	if strings.Count(text, conditions) != 1 {
+		return "", fmt.Errorf("want one list of matchConditions")
+	}
+	text = strings.Replace(text, conditions, conditions+
+		"  {{- with .Values.rbac.namespaces }}\n"+
+		"  # Elsewhere the operator keeps no Secret.\n"+
+		"  - name: is-within-reach\n"+
+		"    expression: {{ toJson . | printf \"request.namespace in %s\" | quote }}\n"+
+		"  {{- end }}\n", 1)
 	return notice +
 		"{{- if and .Values.podInjection.enabled (include \"imagepullsecret-operator.injectionKnown\" .) }}\n" +
 		strings.ReplaceAll(text, name, fullname+"-pod-injection") +
@@ -178,6 +189,8 @@ func escape(text string) string { return strings.ReplaceAll(text, "{{", `{{ "{{"
 // role is a file of config/rbac whose rules the chart includes by name.
 type role struct {
 	file, name string
+	// pick tells which of its rules; nil for all.
+	pick func(rule string) bool
 	// amend turns one rule's text into a template; nil leaves rules alone.
 	amend func(rule string) (string, error)
 }
@@ -185,7 +198,8 @@ type role struct {
 // rulesTemplate makes a named template of the rules of each role.
 func rulesTemplate(dir string) (string, error) {
 	roles := []role{
-		{file: "cluster_role.yaml", name: "cluster", amend: amendClusterRule},
+		{file: "cluster_role.yaml", name: "cluster", pick: inEveryMode},
+		{file: "cluster_role.yaml", name: "targets", pick: func(rule string) bool { return !inEveryMode(rule) }, amend: amendTargetRule},
 		{file: "role.yaml", name: "namespace"},
 		{file: "leader_election_role.yaml", name: "leaderElection"},
 		{file: "imagepullsecret_viewer_role.yaml", name: "viewer"},
@@ -215,6 +229,9 @@ func (r role) template(text string) (string, error) {
 	}
 	var out strings.Builder
 	for _, rule := range splitRules(rules) {
+		if r.pick != nil && !r.pick(rule) {
+			continue
+		}
 		rule = escape(rule)
 		if r.amend != nil {
 			amended, err := r.amend(rule)
@@ -247,8 +264,19 @@ func splitRules(rules string) []string {
 	return append(items, item.String())
 }
 
-// amendClusterRule puts the rules that depend on values under them.
-func amendClusterRule(rule string) (string, error) {
+// inEveryMode tells whether a rule is about objects of the cluster, so that no
+// RBAC mode can bind it to namespaces.
+func inEveryMode(rule string) bool {
+	switch listOf(rule, "resources") {
+	case "imagepullsecrets", "imagepullsecrets/status", "namespaces":
+		return true
+	default:
+		return false
+	}
+}
+
+// amendTargetRule puts the rules that depend on values under them.
+func amendTargetRule(rule string) (string, error) {
 	resources, verbs := listOf(rule, "resources"), listOf(rule, "verbs")
 	switch what := verbs + " " + resources; what {
 	case "get list watch patch serviceaccounts":
@@ -264,11 +292,11 @@ func amendClusterRule(rule string) (string, error) {
 		if strings.Count(rule, verbs) != 1 {
 			return "", fmt.Errorf("the rule on Secrets has no verbs to put resourceNames before")
 		}
-		return strings.Replace(rule, verbs, "  {{- if eq .Values.rbac.mode \"named\" }}\n"+
+		return strings.Replace(rule, verbs, "  {{- with .Values.rbac.targetSecretNames }}\n"+
 			"  resourceNames:\n"+
-			"  {{- toYaml .Values.rbac.targetSecretNames | nindent 2 }}\n"+
+			"  {{- toYaml . | nindent 2 }}\n"+
 			"  {{- end }}\n"+verbs, 1), nil
-	case "imagepullsecrets", "imagepullsecrets/status", "namespaces", "events":
+	case "events":
 		return rule, nil
 	default:
 		return "", fmt.Errorf("chartgen does not know whether a rule on %q depends on the chart's values: teach it", resources)

@@ -22,7 +22,7 @@ import (
 	"github.com/imagepullsecrets/operator/internal/kube"
 )
 
-// Deps are what a check needs. All are required but TargetNames.
+// Deps are what a check needs. All are required but TargetNames and Namespaces.
 type Deps struct {
 	Server  discovery.DiscoveryInterface
 	Reviews authorizationv1client.SelfSubjectAccessReviewInterface
@@ -34,6 +34,8 @@ type Deps struct {
 	Namespace string
 	// TargetNames are the only names of Secrets that it keeps; empty for any.
 	TargetNames []string
+	// Namespaces are the only ones where it works; empty for any.
+	Namespaces []string
 	// ServiceAccounts tells whether it attaches Secrets to ServiceAccounts.
 	ServiceAccounts bool
 }
@@ -93,19 +95,25 @@ func (d Deps) rights() []authorizationv1.ResourceAttributes {
 		{Resource: "namespaces", Verb: "watch"},
 		{Resource: "secrets", Verb: "patch", Namespace: d.Namespace, Name: kube.LeaseSecrets()[0]},
 	}
-	names := d.TargetNames
-	if len(names) == 0 {
-		names = []string{""}
-	}
-	for _, name := range names {
-		for _, verb := range []string{"watch", "create", "patch", "delete"} {
-			rights = append(rights, authorizationv1.ResourceAttributes{Resource: "secrets", Verb: verb, Name: name})
+	for _, namespace := range anyIfNone(d.Namespaces) {
+		for _, name := range anyIfNone(d.TargetNames) {
+			for _, verb := range []string{"watch", "create", "patch", "delete"} {
+				rights = append(rights, authorizationv1.ResourceAttributes{Resource: "secrets", Verb: verb, Name: name, Namespace: namespace})
+			}
+		}
+		if d.ServiceAccounts {
+			rights = append(rights, authorizationv1.ResourceAttributes{Resource: "serviceaccounts", Verb: "patch", Namespace: namespace})
 		}
 	}
-	if d.ServiceAccounts {
-		rights = append(rights, authorizationv1.ResourceAttributes{Resource: "serviceaccounts", Verb: "patch"})
-	}
 	return rights
+}
+
+// anyIfNone returns what a right is asked for, where none stands for any.
+func anyIfNone(listed []string) []string {
+	if len(listed) == 0 {
+		return []string{""}
+	}
+	return listed
 }
 
 // right asks the API server for one right.

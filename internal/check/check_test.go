@@ -93,6 +93,10 @@ func TestACheckFindsWhatIsWrong(t *testing.T) {
 				"create secrets named pull", "patch secrets named pull", "delete secrets named pull",
 			},
 		},
+		"the rights in these namespaces": {
+			installation{kind, "serviceaccounts", working}, func(d *Deps) { d.Namespaces = []string{"a", "b"} },
+			[]string{"patch serviceaccounts in namespace a: is missing", "patch serviceaccounts in namespace b: is missing"},
+		},
 		"no right that is not needed": {installation{kind, "serviceaccounts", working}, func(d *Deps) { d.ServiceAccounts = false }, nil},
 		"another version":             {installation{kind, "", working}, func(d *Deps) { d.Version = "v2" }, []string{"it is version v1 and not v2"}},
 		"somebody else answers": {

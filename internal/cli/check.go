@@ -23,6 +23,7 @@ type checkOptions struct {
 	namespace   string
 	metricsURL  string
 	targetNames []string
+	namespaces  []string
 	accounts    bool
 	timeout     time.Duration
 }
@@ -50,12 +51,16 @@ func (o *checkOptions) bindFlags(flags *pflag.FlagSet) {
 		"the operator's own namespace (environment: POD_NAMESPACE)")
 	flags.StringVar(&o.metricsURL, "metrics-url", "http://imagepullsecret-operator-metrics:8080/metrics", "where the operator serves its metrics")
 	flags.StringSliceVar(&o.targetNames, "target-secret-names", nil, "the only names of Secrets that the operator keeps (default: any name)")
+	flags.StringSliceVar(&o.namespaces, "watch-namespaces", nil, "the only namespaces where the operator works (default: all)")
 	flags.BoolVar(&o.accounts, "service-accounts", true, "the operator attaches Secrets to ServiceAccounts")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long the operator may take to answer")
 }
 
 // run prints what is found to out.
 func (o *checkOptions) run(ctx context.Context, out io.Writer) error {
+	if err := checkNamespaces("watch-namespaces", o.namespaces); err != nil {
+		return err
+	}
 	config, err := o.cluster.restConfig()
 	if err != nil {
 		return err
@@ -76,7 +81,7 @@ func (o *checkOptions) run(ctx context.Context, out io.Writer) error {
 		// The Service is in the cluster: no proxy is asked for it.
 		HTTP:       &http.Client{Transport: &http.Transport{}},
 		MetricsURL: o.metricsURL, Version: version.Version(), Namespace: o.namespace,
-		TargetNames: o.targetNames, ServiceAccounts: o.accounts,
+		TargetNames: o.targetNames, Namespaces: o.namespaces, ServiceAccounts: o.accounts,
 	}) {
 		fmt.Fprintln(out, finding)
 		if finding.Problem != nil {

@@ -29,6 +29,7 @@ type cleanupOptions struct {
 	namespace   string
 	deployment  string
 	targetNames []string
+	namespaces  []string
 	timeout     time.Duration
 }
 
@@ -59,6 +60,8 @@ func (o *cleanupOptions) bindFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.deployment, "deployment", "imagepullsecret-operator", "the Deployment there that runs the operator")
 	flags.StringSliceVar(&o.targetNames, "target-secret-names", nil,
 		"the only names of Secrets that the operator kept; rights on these names are then enough (default: any name)")
+	flags.StringSliceVar(&o.namespaces, "watch-namespaces", nil,
+		"the only namespaces where the operator worked; rights in these are then enough (default: all)")
 	flags.DurationVar(&o.timeout, "timeout", 4*time.Minute, "how long it may take")
 }
 
@@ -68,6 +71,7 @@ func (o *cleanupOptions) validate() error {
 	for _, name := range o.targetNames {
 		errs = append(errs, checkSecretName("target-secret-names", name))
 	}
+	errs = append(errs, checkNamespaces("watch-namespaces", o.namespaces))
 	if o.timeout <= 0 {
 		errs = append(errs, fmt.Errorf("--timeout must be more than 0, not %s", o.timeout))
 	}
@@ -118,6 +122,7 @@ func (o *cleanupOptions) cleaner() (*cleanup.Cleaner, error) {
 	}
 	return cleanup.New(cleanup.Deps{
 		API: api, Accounts: kube.NewServiceAccounts(core), Clock: clock.RealClock{},
-		Namespace: o.namespace, Deployment: o.deployment, Election: leaderElectionID, TargetNames: o.targetNames,
+		Namespace: o.namespace, Deployment: o.deployment, Election: leaderElectionID,
+		TargetNames: o.targetNames, Namespaces: o.namespaces,
 	}), nil
 }

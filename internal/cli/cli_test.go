@@ -44,20 +44,24 @@ func TestBadInputIsRefusedBeforeAnythingStarts(t *testing.T) {
 		args []string
 		want string
 	}{
-		"an unknown command":              {[]string{"mangaer"}, `unknown command "mangaer"`},
-		"an unknown flag":                 {[]string{"manager", "--leader"}, "unknown flag: --leader"},
-		"an argument":                     {[]string{"manager", "x"}, `unknown command "x"`},
-		"a name that is none":             {[]string{"manager", "--target-secret-names=Pull"}, `"Pull" is not the name of a Secret`},
-		"no workers":                      {[]string{"manager", "--target-workers=0"}, "--target-workers must be from 1 to 256"},
-		"too short a resync":              {[]string{"manager", "--resync-interval=1s"}, "at least 1m0s"},
-		"a resync that is no time":        {[]string{"manager", "--resync-interval=soon"}, "neither a duration such as 10h nor a number of seconds"},
-		"an empty namespace":              {[]string{"manager", "--namespace="}, "--namespace must not be empty"},
-		"an unknown level":                {[]string{"manager", "--log-level=loud"}, `--log-level "loud"`},
-		"an unknown format":               {[]string{"manager", "--log-format=xml"}, `--log-format "xml"`},
-		"no time to clean up":             {[]string{"cleanup", "--timeout=0s"}, "--timeout must be more than 0"},
-		"no Deployment to clean up after": {[]string{"cleanup", "--deployment="}, "--namespace and --deployment must not be empty"},
-		"a name to clean up that is none": {[]string{"cleanup", "--target-secret-names=pull,Pull"}, `"Pull" is not the name of a Secret`},
-		"IMPS's name of a bad flag's too": {[]string{"manager", "--periodic-reconcile-interval=5"}, "--resync-interval must be at least 1m0s, not 5s"},
+		"an unknown command":                 {[]string{"mangaer"}, `unknown command "mangaer"`},
+		"an unknown flag":                    {[]string{"manager", "--leader"}, "unknown flag: --leader"},
+		"an argument":                        {[]string{"manager", "x"}, `unknown command "x"`},
+		"a name that is none":                {[]string{"manager", "--target-secret-names=Pull"}, `"Pull" is not the name of a Secret`},
+		"a namespace that is none":           {[]string{"manager", "--watch-namespaces=team-*"}, `"team-*" is not the name of a namespace`},
+		"a namespace that is none, to clean": {[]string{"cleanup", "--watch-namespaces=team-*"}, `"team-*" is not the name of a namespace`},
+		"a namespace that is none, to check": {[]string{"check", "--watch-namespaces=team-*"}, `"team-*" is not the name of a namespace`},
+		"a namespace twice":                  {[]string{"manager", "--watch-namespaces=a,b,a"}, "--watch-namespaces names a twice"},
+		"no workers":                         {[]string{"manager", "--target-workers=0"}, "--target-workers must be from 1 to 256"},
+		"too short a resync":                 {[]string{"manager", "--resync-interval=1s"}, "at least 1m0s"},
+		"a resync that is no time":           {[]string{"manager", "--resync-interval=soon"}, "neither a duration such as 10h nor a number of seconds"},
+		"an empty namespace":                 {[]string{"manager", "--namespace="}, "--namespace must not be empty"},
+		"an unknown level":                   {[]string{"manager", "--log-level=loud"}, `--log-level "loud"`},
+		"an unknown format":                  {[]string{"manager", "--log-format=xml"}, `--log-format "xml"`},
+		"no time to clean up":                {[]string{"cleanup", "--timeout=0s"}, "--timeout must be more than 0"},
+		"no Deployment to clean up after":    {[]string{"cleanup", "--deployment="}, "--namespace and --deployment must not be empty"},
+		"a name to clean up that is none":    {[]string{"cleanup", "--target-secret-names=pull,Pull"}, `"Pull" is not the name of a Secret`},
+		"IMPS's name of a bad flag's too":    {[]string{"manager", "--periodic-reconcile-interval=5"}, "--resync-interval must be at least 1m0s, not 5s"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -114,12 +118,13 @@ func TestRecoveryIsSwitchedOffByEitherName(t *testing.T) {
 	}
 }
 
-func TestTheEnvironmentOfIMPSIsUnderstood(t *testing.T) {
+func TestTheEnvironmentIsUnderstood(t *testing.T) {
 	t.Setenv("LOG_LEVEL", "debug")
 	t.Setenv("LOG_FORMAT", "console")
 	t.Setenv("POD_NAMESPACE", "ops")
+	t.Setenv("WATCH_NAMESPACE", "team-a, team-b") // which is Operator SDK's
 	flags := newManagerCommand().Flags()
-	for name, want := range map[string]string{"log-level": "debug", "log-format": "console", "namespace": "ops"} {
+	for name, want := range map[string]string{"log-level": "debug", "log-format": "console", "namespace": "ops", "watch-namespaces": "[team-a,team-b]"} {
 		if got := flags.Lookup(name).Value.String(); got != want {
 			t.Errorf("--%s is %s", name, got)
 		}

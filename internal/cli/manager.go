@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,6 +38,7 @@ type managerOptions struct {
 	namespace string
 
 	targetNames   []string
+	namespaces    []string
 	podSelectors  bool
 	podGrace      time.Duration
 	accounts      bool
@@ -76,6 +78,8 @@ func (o *managerOptions) bindFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.process.onceTimeout, "once-timeout", 10*time.Minute, "with --once, how long that may take")
 	flags.StringSliceVar(&o.targetNames, "target-secret-names", nil,
 		"the only names of Secrets that are kept; rights on these names are then enough (default: any name)")
+	flags.StringSliceVar(&o.namespaces, "watch-namespaces", listed(os.Getenv("WATCH_NAMESPACE")),
+		"the only namespaces where Secrets are kept and ServiceAccounts and Pods looked at; rights in these are then enough (default: all) (environment: WATCH_NAMESPACE)")
 	flags.BoolVar(&o.podSelectors, "pod-selectors", true, "allow ImagePullSecrets to select namespaces by their Pods")
 	flags.DurationVar(&o.podGrace, "pod-selector-grace", 10*time.Minute,
 		"how long a namespace stays selected after the last of the Pods that select it has left or finished")
@@ -127,6 +131,7 @@ func (o *managerOptions) validate() error {
 			errs = append(errs, fmt.Errorf("--target-secret-names: %q is not the name of a Secret: %s", name, problem))
 		}
 	}
+	errs = append(errs, checkNamespaces("watch-namespaces", o.namespaces))
 	if o.targetWorkers < 1 || o.targetWorkers > 256 {
 		errs = append(errs, fmt.Errorf("--target-workers must be from 1 to 256, not %d", o.targetWorkers))
 	}
@@ -144,6 +149,21 @@ func (o *managerOptions) validate() error {
 	errs = append(errs, o.process.validate()...)
 	if o.namespace == "" {
 		errs = append(errs, errors.New("--namespace must not be empty"))
+	}
+	return errors.Join(errs...)
+}
+
+// checkNamespaces says what is wrong with a flag's namespaces. Twice the same one
+// would be watched twice.
+func checkNamespaces(flag string, names []string) error {
+	var errs []error
+	for i, name := range names {
+		for _, problem := range validation.IsDNS1123Label(name) {
+			errs = append(errs, fmt.Errorf("--%s: %q is not the name of a namespace: %s", flag, name, problem))
+		}
+		if slices.Contains(names[:i], name) {
+			errs = append(errs, fmt.Errorf("--%s names %s twice", flag, name))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -178,7 +198,7 @@ func (o *managerOptions) run(ctx context.Context, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log.Info("starting", "version", version.Version(), "namespace", o.namespace, "targetSecretNames", o.targetNames)
+	log.Info("starting", "version", version.Version(), "namespace", o.namespace, "targetSecretNames", o.targetNames, "watchNamespaces", o.namespaces)
 	return o.process.run(ctx, o.namespace, o.config())
 }
 
@@ -189,7 +209,7 @@ func (o *managerOptions) recoversPods() bool { return o.podRecovery && !o.noEvic
 // config is what the controllers are told of the options.
 func (o *managerOptions) config() controllers.Config {
 	config := controllers.Config{
-		Namespace: o.namespace, TargetNames: o.targetNames, PodSelectors: o.podSelectors, PodGrace: o.podGrace,
+		Namespace: o.namespace, TargetNames: o.targetNames, Within: o.namespaces, PodSelectors: o.podSelectors, PodGrace: o.podGrace,
 		ServiceAccounts: o.accounts, PodRecovery: o.recoversPods(), PodInjection: o.podInjection,
 		ResyncInterval: time.Duration(o.resync), TargetWorkers: o.targetWorkers,
 		Schedule: o.schedule, Ambient: o.ambient,

@@ -34,20 +34,22 @@ const pullFailures = "involvedObject.kind=Pod,type=" + corev1.EventTypeWarning +
 // PullFailures watches what kubelets tell about images that can't be pulled. It
 // costs nothing while nothing fails. It is safe for concurrent use.
 type PullFailures struct {
-	client  corev1client.EventsGetter
-	failed  func(pod types.NamespacedName)
-	refused func(error)
+	client     corev1client.EventsGetter
+	namespaces []string
+	failed     func(pod types.NamespacedName)
+	refused    func(ctx context.Context, namespace string, err error)
 
 	mu   sync.Mutex
 	stop context.CancelFunc // nil while nothing is watched
 }
 
-// NewPullFailures returns PullFailures that watch nothing yet. failed is called
-// with each Pod whose image can't be pulled, again and again; refused with the
-// API server's error while Events may not be watched. Both are called from any
+// NewPullFailures returns PullFailures that watch nothing yet, and then each of
+// the namespaces; "" stands for all. failed is called with each Pod whose image
+// can't be pulled, again and again; refused with the API server's error while
+// Events may not be watched in one of the namespaces. Both are called from any
 // goroutine.
-func NewPullFailures(client corev1client.EventsGetter, failed func(pod types.NamespacedName), refused func(error)) *PullFailures {
-	return &PullFailures{client: client, failed: failed, refused: refused}
+func NewPullFailures(client corev1client.EventsGetter, namespaces []string, failed func(pod types.NamespacedName), refused func(ctx context.Context, namespace string, err error)) *PullFailures {
+	return &PullFailures{client: client, namespaces: namespaces, failed: failed, refused: refused}
 }
 
 // Watch begins to watch, or ends it.
@@ -60,7 +62,9 @@ func (p *PullFailures) Watch(wanted bool) {
 	case p.stop == nil:
 		var ctx context.Context
 		ctx, p.stop = context.WithCancel(context.Background())
-		go p.newInformer().RunWithContext(ctx)
+		for _, namespace := range p.namespaces {
+			go p.newInformer(namespace).RunWithContext(ctx)
+		}
 	}
 }
 
@@ -81,8 +85,8 @@ func (p *PullFailures) Start(ctx context.Context) error {
 	return nil
 }
 
-func (p *PullFailures) newInformer() cache.SharedIndexInformer {
-	events := p.client.Events(metav1.NamespaceAll)
+func (p *PullFailures) newInformer(namespace string) cache.SharedIndexInformer {
+	events := p.client.Events(namespace)
 	informer := cache.NewSharedIndexInformer(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			options.FieldSelector = pullFailures
@@ -108,7 +112,7 @@ func (p *PullFailures) newInformer() cache.SharedIndexInformer {
 			cache.DefaultWatchErrorHandler(ctx, r, err)
 			return
 		}
-		p.refused(err)
+		p.refused(ctx, namespace, err)
 	})
 	return informer
 }

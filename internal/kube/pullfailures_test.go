@@ -1,7 +1,9 @@
 package kube
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -39,7 +41,7 @@ func TestOnlyPullFailuresAreTold(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			var told []types.NamespacedName
-			p := NewPullFailures(nil, func(pod types.NamespacedName) { told = append(told, pod) }, nil)
+			p := NewPullFailures(nil, nil, func(pod types.NamespacedName) { told = append(told, pod) }, nil)
 			var kept any = failure("1", c.message)
 			for range 2 { // an informer may apply a transform to its own result
 				var err error
@@ -72,7 +74,7 @@ func TestEventsAboutWhatNoKubeletTellsOfAreIgnored(t *testing.T) {
 		"no name":                     {Namespace: "team-a"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			p := NewPullFailures(nil, func(pod types.NamespacedName) { t.Errorf("told of %s", pod) }, nil)
+			p := NewPullFailures(nil, nil, func(pod types.NamespacedName) { t.Errorf("told of %s", pod) }, nil)
 			event := failure("1", "Error: ErrImagePull")
 			event.InvolvedObject.Namespace, event.InvolvedObject.Name = pod.Namespace, pod.Name
 			kept, err := onlyPullFailure(event)
@@ -95,7 +97,7 @@ func TestPullFailuresAreWatchedWhileWanted(t *testing.T) {
 		return true, watcher, nil
 	})
 	told := make(chan types.NamespacedName, 10)
-	p := NewPullFailures(client.CoreV1(), func(pod types.NamespacedName) { told <- pod }, func(err error) { t.Error(err) })
+	p := NewPullFailures(client.CoreV1(), everywhere, func(pod types.NamespacedName) { told <- pod }, func(_ context.Context, _ string, err error) { t.Error(err) })
 	for range 2 {
 		p.Watch(true)
 		p.Watch(true) // changes nothing
@@ -120,6 +122,26 @@ func TestPullFailuresAreWatchedWhileWanted(t *testing.T) {
 	}
 }
 
+// everywhere is all namespaces at once.
+var everywhere = []string{metav1.NamespaceAll}
+
+// Each of several namespaces is watched, and no other.
+func TestPullFailuresAreWatchedWhereRightsAre(t *testing.T) {
+	client := fake.NewClientset()
+	watched := make(chan string, 10)
+	client.PrependWatchReactor("events", func(action clienttesting.Action) (bool, apiwatch.Interface, error) {
+		watched <- action.GetNamespace()
+		return true, apiwatch.NewFake(), nil
+	})
+	p := NewPullFailures(client.CoreV1(), []string{"team-a", "team-b"}, func(types.NamespacedName) {}, func(_ context.Context, _ string, err error) { t.Error(err) })
+	p.Watch(true)
+	got := []string{<-watched, <-watched}
+	p.Watch(false)
+	if slices.Sort(got); !slices.Equal(got, []string{"team-a", "team-b"}) {
+		t.Errorf("watched %q", got)
+	}
+}
+
 func TestAWatchThatIsRefusedIsTold(t *testing.T) {
 	client := fake.NewClientset()
 	client.PrependWatchReactor("events", func(clienttesting.Action) (bool, apiwatch.Interface, error) {
@@ -129,7 +151,7 @@ func TestAWatchThatIsRefusedIsTold(t *testing.T) {
 		return true, nil, apierrors.NewForbidden(corev1.Resource("events"), "", errors.New("no"))
 	})
 	refused := make(chan error, 10)
-	p := NewPullFailures(client.CoreV1(), func(types.NamespacedName) {}, func(err error) { refused <- err })
+	p := NewPullFailures(client.CoreV1(), everywhere, func(types.NamespacedName) {}, func(_ context.Context, _ string, err error) { refused <- err })
 	p.Watch(true)
 	defer p.Watch(false)
 	if err := <-refused; !apierrors.IsForbidden(err) {

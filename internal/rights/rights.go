@@ -34,6 +34,35 @@ func ForSource(name string) string { return rule("secrets", sourceVerbs, name) }
 // as a person would add it to a ClusterRole.
 func ForTarget(name string) string { return rule("secrets", targetVerbs, name) }
 
+// forTargets is the RBAC rule that lets the operator keep Secrets of any name.
+var forTargets = fmt.Sprintf(`{apiGroups: [""], resources: [secrets], verbs: [%s]}`, strings.Join(targetVerbs, ", "))
+
+// Mode says where the operator's rights are, for telling a person what to add to
+// what. The zero value is that of rights in the whole cluster.
+type Mode struct {
+	// Namespaces: they are in single namespaces.
+	Namespaces bool
+	// Names: those on Secrets are on their names.
+	Names bool
+}
+
+// Target returns the rule that lets the operator keep Secrets of a name: of any
+// name, where they are watched by their label in a namespace.
+func (m Mode) Target(name string) string {
+	if m.Namespaces && !m.Names {
+		return forTargets
+	}
+	return ForTarget(name)
+}
+
+// Role is what a right in a namespace is to be added to.
+func (m Mode) Role(namespace string) string {
+	if m.Namespaces && namespace != "" {
+		return "a Role in namespace " + namespace
+	}
+	return "a ClusterRole"
+}
+
 // ForServiceAccount returns the RBAC rule that lets the operator see a
 // ServiceAccount whose tokens it exchanges, as a person would add it to a Role
 // in that namespace.

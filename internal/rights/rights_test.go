@@ -9,6 +9,27 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
+// What a person is told to add, and to what, fits where the rights are.
+func TestRulesFitTheMode(t *testing.T) {
+	const verbs = `verbs: [get, list, watch, create, patch, delete]}`
+	named, any := `{apiGroups: [""], resources: [secrets], resourceNames: [pull], `+verbs, `{apiGroups: [""], resources: [secrets], `+verbs
+	for sentence, c := range map[string]struct {
+		mode         Mode
+		role, target string
+	}{
+		"in the whole cluster":               {Mode{}, "a ClusterRole", named},
+		"on names in the whole cluster":      {Mode{Names: true}, "a ClusterRole", named},
+		"in namespaces, of Secrets by label": {Mode{Namespaces: true}, "a Role in namespace team-a", any},
+		"on names in namespaces":             {Mode{Namespaces: true, Names: true}, "a Role in namespace team-a", named},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			if role, target := c.mode.Role("team-a"), c.mode.Target("pull"); role != c.role || target != c.target {
+				t.Errorf("to %s add %s", role, target)
+			}
+		})
+	}
+}
+
 func TestOnlyRBACIsAMissingRight(t *testing.T) {
 	secrets := corev1.Resource("secrets")
 	cases := map[string]struct {

@@ -152,7 +152,7 @@ func TestWithoutAGracePeriodANamespaceIsLeftAtOnce(t *testing.T) {
 
 func TestNothingLingersThatIsNotNeededAnyMore(t *testing.T) {
 	for sentence, end := range map[string]func(w *world){
-		"the grant needs no Pods": func(w *world) { _ = w.WatchPods(w.t.Context(), "corp", false) },
+		"the grant needs no Pods": func(w *world) { _, _ = w.WatchPods(w.t.Context(), "corp", false) },
 		"the namespace is gone": func(w *world) {
 			namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team"}}
 			w.NamespaceEvents().Delete(w.t.Context(), event.DeleteEvent{Object: namespace}, nil)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,7 +49,7 @@ type podWatch struct {
 
 	mu    sync.RWMutex
 	users map[string]bool
-	index toolscache.Indexer // nil while Pods are not watched
+	pods  kube.Objects       // nil while Pods are not watched
 	stop  context.CancelFunc // ends the watch
 }
 
@@ -61,46 +63,60 @@ func (w *podWatch) want(grant string, wanted bool) (start bool) {
 			w.users = map[string]bool{}
 		}
 		w.users[grant] = true
-		return w.index == nil
+		return w.pods == nil
 	}
 	delete(w.users, grant)
-	if len(w.users) == 0 && w.index != nil {
+	if len(w.users) == 0 && w.pods != nil {
 		w.stop()
-		w.index, w.stop = nil, nil
+		w.pods, w.stop = nil, nil
 	}
 	return false
 }
 
 // started notes a watch, and ends it if nobody needs it any more.
-func (w *podWatch) started(index toolscache.Indexer, stop context.CancelFunc) {
+func (w *podWatch) started(pods kube.Objects, stop context.CancelFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.users) == 0 {
 		stop()
 		return
 	}
-	w.index, w.stop = index, stop
+	w.pods, w.stop = pods, stop
 }
 
 // in returns the Pods in a namespace, which the caller must not change.
 func (w *podWatch) in(namespace string) ([]any, error) {
-	w.mu.RLock()
-	index := w.index
-	w.mu.RUnlock()
-	if index == nil {
+	pods := w.watched()
+	if pods == nil {
 		return nil, errors.New("there is no watch on Pods")
 	}
-	return index.ByIndex(toolscache.NamespaceIndex, namespace)
+	return pods.ByIndex(toolscache.NamespaceIndex, namespace)
+}
+
+func (w *podWatch) watched() kube.Objects {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.pods
 }
 
 // WatchPods notes whether a grant needs Pods to be watched; they are only while
-// one does, for there are many. When it returns nil with wanted set, all Pods
-// are known.
-func (s *Scope) WatchPods(ctx context.Context, grant string, wanted bool) error {
+// one does, for there are many. When it returns with known set, all Pods are
+// known, but for those of a namespace that err is about.
+func (s *Scope) WatchPods(ctx context.Context, grant string, wanted bool) (known bool, err error) {
 	if !wanted {
 		s.lingering.endAll(func(p place) bool { return p.grant == grant })
+		s.pods.want(grant, false)
+		return false, nil
 	}
-	if !s.pods.want(grant, wanted) {
+	if err := s.needPods(ctx, grant); err != nil {
+		return false, fmt.Errorf("watching Pods: %w; the operator needs the rule %s", err, rights.ForPods)
+	}
+	return true, s.podsRefused(ctx)
+}
+
+// needPods starts the watch on Pods, if there is none yet.
+func (s *Scope) needPods(ctx context.Context, grant string) error {
+	if !s.pods.want(grant, true) {
 		return nil
 	}
 	s.pods.starting.Lock()
@@ -110,28 +126,48 @@ func (s *Scope) WatchPods(ctx context.Context, grant string, wanted bool) error 
 	}
 	// The watch outlives this call.
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	index, err := s.startPods(ctx, life)
+	pods, err := s.startPods(ctx, life)
 	if err != nil {
 		stop()
-		return fmt.Errorf("watching Pods: %w; the operator needs the rule %s", err, rights.ForPods)
+		return err
 	}
-	s.pods.started(index, stop)
+	s.pods.started(pods, stop)
+	return nil
+}
+
+// podsRefused says in which namespace, of those that are there, Pods may not be
+// watched, if there is one.
+func (s *Scope) podsRefused(ctx context.Context) error {
+	pods, ok := s.pods.watched().(kube.Informers)
+	if !ok {
+		return nil
+	}
+	refused := pods.Refused()
+	for _, name := range slices.Sorted(maps.Keys(refused)) {
+		namespace, err := s.Namespace(ctx, name)
+		if err != nil {
+			return err
+		}
+		if namespace != nil {
+			return fmt.Errorf("watching Pods: %w; the operator needs, in %s, the rule %s",
+				refused[name], rights.Mode{Namespaces: true}.Role(name), rights.ForPods)
+		}
+	}
 	return nil
 }
 
 // startPods starts a watch on Pods that lasts as long as life, and returns once
 // all of them are known or ctx or the deadline ends.
-func (s *Scope) startPods(ctx, life context.Context) (toolscache.Indexer, error) {
-	pods, err := s.NewPods()
+func (s *Scope) startPods(ctx, life context.Context) (kube.Objects, error) {
+	from, err := s.NewPods()
 	if err != nil {
 		return nil, err
 	}
-	informer, index, err := kube.StartInformer(ctx, life, pods, kube.PodMetadata(), "Pods")
+	pods, err := kube.StartInformers(ctx, life, from, kube.PodMetadata(), "Pods")
 	if err != nil {
 		return nil, err
 	}
-	_, err = informer.AddEventHandler(podEvents{s})
-	return index, err
+	return pods, pods.AddEventHandler(podEvents{s})
 }
 
 // podEvents turns what happens to Pods into changes; it is a handler of

@@ -6,6 +6,7 @@ package scope
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -38,13 +38,19 @@ type Deps struct {
 	Book *grant.Book
 	// Namespaces holds metadata of Namespaces, in a cache.
 	Namespaces client.Reader
-	// NewPods makes a cache for metadata of Pods that are not finished. It is
-	// started when it is needed.
-	NewPods func() (cache.Cache, error)
+	// Within are the only namespaces where the operator has rights; empty for
+	// all. No other is selected.
+	Within []string
+	// NewPods makes caches for metadata of Pods that are not finished. They are
+	// started when they are needed.
+	NewPods func() ([]kube.Place, error)
 	// Stands tells whether a grant's Secret stands in a namespace.
 	Stands func(ctx context.Context, g *grant.Grant, namespace string) bool
 	// Changed is called, from any goroutine, with each change.
 	Changed func(Change)
+	// OutOfReachChanged is called, from any goroutine, with the name of a grant
+	// that may select other namespaces now that are not within reach.
+	OutOfReachChanged func(grant string)
 	// Grace is how long a namespace stays selected after the last of the Pods
 	// that select it has left.
 	Grace time.Duration
@@ -62,9 +68,17 @@ type Scope struct {
 // New returns a Scope that watches no Pods yet.
 func New(d Deps) *Scope { return &Scope{Deps: d} }
 
-// Namespace returns a namespace's metadata from the cache; nil if there is none
-// or it is terminating.
+// within tells whether the operator has rights in a namespace.
+func (s *Scope) within(namespace string) bool {
+	return len(s.Within) == 0 || slices.Contains(s.Within, namespace)
+}
+
+// Namespace returns a namespace's metadata from the cache; nil if there is none,
+// it is terminating or it is not within reach.
 func (s *Scope) Namespace(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
+	if !s.within(name) {
+		return nil, nil //nolint:nilnil // there being none is no failure
+	}
 	namespace := kube.NamespaceMetadata()
 	err := s.Namespaces.Get(ctx, types.NamespacedName{Name: name}, namespace)
 	if err != nil || !namespace.DeletionTimestamp.IsZero() {
@@ -77,7 +91,8 @@ func (s *Scope) Namespace(ctx context.Context, name string) (*metav1.PartialObje
 }
 
 // Selected returns the namespaces that a grant selects now, those that are
-// terminating left out. Pods must be watched if the grant has rules for them.
+// terminating or not within reach left out. Pods must be watched if the grant
+// has rules for them.
 func (s *Scope) Selected(ctx context.Context, g *grant.Grant) ([]string, error) {
 	if g.Namespace != "" {
 		namespace, err := s.Namespace(ctx, g.Namespace)
@@ -86,27 +101,52 @@ func (s *Scope) Selected(ctx context.Context, g *grant.Grant) ([]string, error) 
 		}
 		return []string{g.Namespace}, nil
 	}
+	return s.those(ctx, func(namespace *metav1.PartialObjectMetadata) (bool, error) {
+		if !s.within(namespace.Name) {
+			return false, nil
+		}
+		return s.Selects(ctx, g, namespace)
+	})
+}
+
+// OutOfReach returns the namespaces that a rule of a grant for namespaces
+// selects and that are not within reach, sorted. Which ones Pods would select
+// can't be known.
+func (s *Scope) OutOfReach(ctx context.Context, g *grant.Grant) ([]string, error) {
+	if len(s.Within) == 0 || g.Namespace != "" {
+		return nil, nil
+	}
+	names, err := s.those(ctx, func(namespace *metav1.PartialObjectMetadata) (bool, error) {
+		return !s.within(namespace.Name) && verdictOn(g, namespaceOf(namespace)) == selector.ByRule, nil
+	})
+	slices.Sort(names)
+	return names, err
+}
+
+// those returns the names of the namespaces for which is holds, of those that are
+// not terminating.
+func (s *Scope) those(ctx context.Context, is func(*metav1.PartialObjectMetadata) (bool, error)) ([]string, error) {
 	namespaces := &metav1.PartialObjectMetadataList{}
 	namespaces.SetGroupVersionKind(kube.ListKind(kube.NamespaceMetadata()))
 	// The list is only looked at, so copies would be waste.
 	if err := s.Namespaces.List(ctx, namespaces, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing namespaces: %w", err)
 	}
-	var selected []string
+	var names []string
 	for i := range namespaces.Items {
 		namespace := &namespaces.Items[i]
 		if !namespace.DeletionTimestamp.IsZero() {
 			continue
 		}
-		yes, err := s.Selects(ctx, g, namespace)
+		yes, err := is(namespace)
 		if err != nil {
 			return nil, err
 		}
 		if yes {
-			selected = append(selected, namespace.Name)
+			names = append(names, namespace.Name)
 		}
 	}
-	return selected, nil
+	return names, nil
 }
 
 // Selects tells whether a grant selects a namespace, by its Pods if need be,
@@ -137,9 +177,9 @@ func (s *Scope) NamespaceEvents() handler.EventHandler {
 			for _, g := range s.Book.Reaching(namespace.Name) {
 				switch verdictOn(g, namespace) {
 				case selector.ByRule:
-					s.Changed(Change{Namespace: namespace.Name, Grant: g, Arrived: true})
+					s.changed(Change{Namespace: namespace.Name, Grant: g, Arrived: true})
 				case selector.NeedsPod: // whose event may have come before this one
-					s.Changed(Change{Namespace: namespace.Name, Grant: g})
+					s.changed(Change{Namespace: namespace.Name, Grant: g})
 				case selector.Excluded, selector.NotSelected:
 				}
 			}
@@ -149,17 +189,26 @@ func (s *Scope) NamespaceEvents() handler.EventHandler {
 			ending := e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero()
 			for _, g := range s.Book.Reaching(after.Name) {
 				if ending || verdictOn(g, before) != verdictOn(g, after) {
-					s.Changed(Change{Namespace: after.Name, Grant: g})
+					s.changed(Change{Namespace: after.Name, Grant: g})
 				}
 			}
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ queue) {
 			s.lingering.endAll(func(p place) bool { return p.namespace == e.Object.GetName() })
 			for _, g := range s.Book.Reaching(e.Object.GetName()) {
-				s.Changed(Change{Namespace: e.Object.GetName(), Grant: g})
+				s.changed(Change{Namespace: e.Object.GetName(), Grant: g})
 			}
 		},
 	}
+}
+
+// changed tells of a namespace those who are concerned.
+func (s *Scope) changed(change Change) {
+	if s.within(change.Namespace) {
+		s.Changed(change)
+		return
+	}
+	s.OutOfReachChanged(change.Grant.Name)
 }
 
 // verdictOn decides on a namespace without looking at its Pods.

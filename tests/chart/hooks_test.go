@@ -2,6 +2,7 @@ package chart
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -18,20 +19,25 @@ import (
 )
 
 // The Pods of hooks do their work with the rights that the chart gives them, and
-// no others: in mode named, those on Secrets of the named names.
+// no others: in mode named, those on Secrets of the named names, and in mode
+// namespaces, those in the listed ones. Each Helm shows one of both.
 func TestHooksDoTheirWork(t *testing.T) {
-	const values = `{uninstall: {cleanUp: true, timeout: 2m}, rbac: {mode: named, targetSecretNames: [pull, imagepullsecret-app]},
-		annotatedServiceAccounts: {enabled: true, namespaces: [team]}}`
+	modes := []string{
+		`{mode: named, targetSecretNames: [pull, imagepullsecret-app]}`,
+		`{mode: namespaces, namespaces: [team], targetSecretNames: [pull, imagepullsecret-app]}`,
+	}
 	binary, err := operator.Build(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	made := false
+	turn := 0
 	onCluster(t, func(t *testing.T, i installation) {
-		if !made {
+		if turn == 0 {
 			makeNamespace(t, i.client, "team", nil)
-			made = true
 		}
+		values := fmt.Sprintf(`{uninstall: {cleanUp: true, timeout: 2m}, rbac: %s,
+			annotatedServiceAccounts: {enabled: true, namespaces: [team]}}`, modes[turn%len(modes)])
+		turn++
 		i.must(t, values, "install", name, chartDir)
 
 		logged := i.playNode(t, binary, name+"-check", name)

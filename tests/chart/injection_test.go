@@ -76,6 +76,10 @@ func TestPodInjectionIsInstalledWithTheKindOfItsParameters(t *testing.T) {
 		eventually(t, "Pods are not when the switch is off", func(context.Context) bool { return len(listed(t, i.client)) == 0 })
 		i.must(t, "{podInjection: {enabled: true}}", "upgrade", name, chartDir)
 		eventually(t, "Pods are again when it is on", func(context.Context) bool { return slices.Contains(listed(t, i.client), "pull") })
+		i.must(t, "{rbac: {mode: namespaces, namespaces: [kube-system]}}", "upgrade", name, chartDir)
+		eventually(t, "Pods are not where the operator has no rights", func(context.Context) bool { return len(listed(t, i.client)) == 0 })
+		i.must(t, "{rbac: {mode: namespaces, namespaces: [kube-system, default]}}", "upgrade", name, chartDir)
+		eventually(t, "Pods are where it has", func(context.Context) bool { return slices.Contains(listed(t, i.client), "pull") })
 
 		i.uninstall(t)
 		eventually(t, "Pods are not when the release is gone", func(context.Context) bool { return len(listed(t, i.client)) == 0 })

@@ -2,6 +2,7 @@ package chart
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -39,8 +40,12 @@ func TestRightsAreExactlyThese(t *testing.T) {
 	anyToken := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}}
 	keep := []string{"get", "list", "watch", "create", "patch", "delete"}
 	// everything is what the operator may in the cluster with every switch on.
+	everywhere := []rbacv1.PolicyRule{own, status, namespaces}
+	inTargets := func(secrets rbacv1.PolicyRule) []rbacv1.PolicyRule {
+		return slices.Concat([]rbacv1.PolicyRule{pods}, recovery, []rbacv1.PolicyRule{accounts, events, secrets})
+	}
 	everything := func(secrets rbacv1.PolicyRule) []rbacv1.PolicyRule {
-		return slices.Concat([]rbacv1.PolicyRule{own, status, namespaces, pods}, recovery, []rbacv1.PolicyRule{accounts, events, secrets})
+		return slices.Concat(everywhere, inTargets(secrets))
 	}
 	leases := make([]string, 32)
 	for i := range leases {
@@ -51,6 +56,7 @@ func TestRightsAreExactlyThese(t *testing.T) {
 		"Role " + namespace + "/" + name + "-leader-election": {
 			{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"create"}},
 			{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, ResourceNames: []string{name}, Verbs: []string{"get", "update", "patch"}},
+			{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
 		},
 	}
 	for sentence, test := range map[string]struct {
@@ -138,6 +144,58 @@ func TestRightsAreExactlyThese(t *testing.T) {
 			},
 			args: []string{"--target-secret-names=pull"},
 		},
+		"in mode namespaces all of it in the listed namespaces only, the named sources in theirs, and events where those about ImagePullSecrets stand": {
+			values: `{rbac: {mode: namespaces, namespaces: [team-a, "1"], sources: [{namespace: registry-access, names: [dockerhub]}]}}`,
+			want: map[string][]rbacv1.PolicyRule{
+				"ClusterRole " + name:                         everywhere,
+				"Role team-a/" + name + "-targets":            inTargets(secrets(keep)),
+				"Role 1/" + name + "-targets":                 inTargets(secrets(keep)),
+				"Role default/" + name + "-events":            {events},
+				"Role registry-access/" + name + "-sources-0": {secrets(read, "dockerhub")},
+			},
+			args: []string{"--watch-namespaces=team-a,1", "--pod-selectors=true"},
+		},
+		"in mode namespaces of the named Secrets only, if there are names": {
+			values: `{rbac: {mode: namespaces, namespaces: [team-a], targetSecretNames: [pull, other]}}`,
+			want: map[string][]rbacv1.PolicyRule{
+				"ClusterRole " + name:              everywhere,
+				"Role team-a/" + name + "-targets": inTargets(secrets(keep, "pull", "other")),
+				"Role default/" + name + "-events": {events},
+			},
+			args: []string{"--watch-namespaces=team-a", "--target-secret-names=pull,other"},
+		},
+		"in mode namespaces with every switch off no more than keeping Secrets and telling": {
+			values: `{rbac: {mode: namespaces, namespaces: [team-a]}, podSelectors: {enabled: false}, podRecovery: {enabled: false}, serviceAccounts: {enabled: false}}`,
+			want: map[string][]rbacv1.PolicyRule{
+				"ClusterRole " + name:              everywhere,
+				"Role team-a/" + name + "-targets": {events, secrets(keep)},
+				"Role default/" + name + "-events": {events},
+			},
+		},
+		"in mode namespaces what annotated objects ask for in the listed namespaces only": {
+			values: `{rbac: {mode: namespaces, namespaces: [team-a, team-b], targetSecretNames: [pull]}, annotatedServiceAccounts: {enabled: true}, annotatedSecrets: {enabled: true}}`,
+			want: map[string][]rbacv1.PolicyRule{
+				"ClusterRole " + name:                                   everywhere,
+				"Role team-a/" + name + "-targets":                      inTargets(secrets(keep, "pull")),
+				"Role team-b/" + name + "-targets":                      inTargets(secrets(keep, "pull")),
+				"Role default/" + name + "-events":                      {events},
+				"Role team-a/" + name + "-annotated-service-accounts":   {anyToken},
+				"Role team-b/" + name + "-annotated-service-accounts":   {anyToken},
+				"Role team-a/" + name + "-annotated-secret-names":       {secrets([]string{"get", "list", "watch", "patch"}, "pull-secret")},
+				"Role team-b/" + name + "-annotated-secret-names":       {secrets([]string{"get", "list", "watch", "patch"}, "pull-secret")},
+				"Role " + namespace + "/" + name + "-annotated-secrets": identities(name),
+			},
+		},
+		"in mode namespaces tokens of annotated ServiceAccounts in fewer of them, if these are listed": {
+			values: `{rbac: {mode: namespaces, namespaces: [team-a, team-b]}, annotatedServiceAccounts: {enabled: true, namespaces: [team-b]}}`,
+			want: map[string][]rbacv1.PolicyRule{
+				"ClusterRole " + name:                                 everywhere,
+				"Role team-a/" + name + "-targets":                    inTargets(secrets(keep)),
+				"Role team-b/" + name + "-targets":                    inTargets(secrets(keep)),
+				"Role default/" + name + "-events":                    {events},
+				"Role team-b/" + name + "-annotated-service-accounts": {anyToken},
+			},
+		},
 		"tokens of those ServiceAccounts only that are listed, in their namespaces": {
 			values: `identities: [{namespace: registry-access, name: aws, create: true}, {namespace: "1", name: "on"}, {namespace: registry-access, name: quay}]`,
 			want: map[string][]rbacv1.PolicyRule{
@@ -172,6 +230,34 @@ func TestRightsAreExactlyThese(t *testing.T) {
 			})
 		})
 	}
+}
+
+// How many rules each RBAC mode takes, for whoever wants to compare them: -v
+// shows it. An operator that is bound to namespaces has no rule on Secrets for
+// all of them.
+func TestRulesOfEachModeAreCounted(t *testing.T) {
+	modes := map[string]string{
+		"cluster":    "",
+		"named":      "rbac: {mode: named, targetSecretNames: [pull]}",
+		"namespaces": "rbac: {mode: namespaces, namespaces: [team-a, team-b]}",
+	}
+	eachHelm(t, func(t *testing.T, h helm) {
+		for _, mode := range []string{"cluster", "named", "namespaces"} {
+			perRole, total := []string{}, 0
+			rules := granted(t, h.mustTemplate(t, modes[mode]))
+			for _, role := range slices.Sorted(maps.Keys(rules)) {
+				perRole = append(perRole, fmt.Sprintf("%d in %s", len(rules[role]), role))
+				total += len(rules[role])
+			}
+			t.Logf("mode %s: %d rules: %s", mode, total, strings.Join(perRole, ", "))
+			unbound := slices.ContainsFunc(rules["ClusterRole "+name], func(rule rbacv1.PolicyRule) bool {
+				return slices.Contains(rule.Resources, "secrets") && len(rule.ResourceNames) == 0
+			})
+			if unbound != (mode == "cluster") {
+				t.Errorf("mode %s: a right on all Secrets of the cluster: %t", mode, unbound)
+			}
+		}
+	})
 }
 
 // Whoever writes ImagePullSecrets decides where credentials go: no role that

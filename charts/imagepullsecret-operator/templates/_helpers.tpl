@@ -115,18 +115,34 @@ containers:
 {{- end }}
 {{- end }}
 
-{{- /* What no schema can say. */ -}}
-{{- define "imagepullsecret-operator.check" -}}
-{{- if eq .Values.rbac.mode "named" }}
-{{- if not .Values.rbac.targetSecretNames }}
+{{- /* What no schema can say of rbac. */ -}}
+{{- define "imagepullsecret-operator.checkRBAC" -}}
+{{- $rbac := .Values.rbac }}
+{{- if and (eq $rbac.mode "named") (not $rbac.targetSecretNames) }}
 {{- fail "rbac.mode is named, so rbac.targetSecretNames must list every Secret name that the operator is to keep (each spec.target.secret.name in use)" }}
 {{- end }}
-{{- if and .Values.defaultConfig.enabled (not (has .Values.defaultConfig.targetSecretName .Values.rbac.targetSecretNames)) }}
-{{- fail (printf "rbac.mode is named, so rbac.targetSecretNames must contain defaultConfig.targetSecretName, which is %q" .Values.defaultConfig.targetSecretName) }}
+{{- if and (eq $rbac.mode "cluster") (or $rbac.targetSecretNames $rbac.sources) }}
+{{- fail "rbac.targetSecretNames and rbac.sources mean something in rbac.mode named or namespaces only: set rbac.mode to named, or remove them" }}
 {{- end }}
-{{- else if or .Values.rbac.targetSecretNames .Values.rbac.sources }}
-{{- fail "rbac.targetSecretNames and rbac.sources mean something in rbac.mode named only: set rbac.mode to named, or remove them" }}
+{{- if and .Values.defaultConfig.enabled $rbac.targetSecretNames (not (has .Values.defaultConfig.targetSecretName $rbac.targetSecretNames)) }}
+{{- fail (printf "rbac.mode is %s, so rbac.targetSecretNames must contain defaultConfig.targetSecretName, which is %q" $rbac.mode .Values.defaultConfig.targetSecretName) }}
 {{- end }}
+{{- if and (eq $rbac.mode "namespaces") (not $rbac.namespaces) }}
+{{- fail "rbac.mode is namespaces, so rbac.namespaces must list every namespace where the operator is to keep Secrets" }}
+{{- end }}
+{{- if and (ne $rbac.mode "namespaces") $rbac.namespaces }}
+{{- fail "rbac.namespaces means something in rbac.mode namespaces only: set rbac.mode to namespaces, or remove it" }}
+{{- end }}
+{{- range .Values.annotatedServiceAccounts.namespaces }}
+{{- if and $rbac.namespaces (not (has . $rbac.namespaces)) }}
+{{- fail (printf "annotatedServiceAccounts.namespaces holds %s, where the operator has no rights: rbac.mode is namespaces, so add it to rbac.namespaces, or remove it" .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* What no schema can say. */ -}}
+{{- define "imagepullsecret-operator.check" -}}
+{{- include "imagepullsecret-operator.checkRBAC" . }}
 {{- $seen := list }}
 {{- range .Values.identities }}
 {{- $identity := printf "%s/%s" .namespace .name }}
@@ -190,6 +206,30 @@ of values in that upgrade would be lost without a word.
   annotations:
     helm.sh/hook: pre-delete
     helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{- /* What cleaning up needs where Secrets are kept, of a list of names; of any if it is empty. */ -}}
+{{- define "imagepullsecret-operator.rules.cleanup" }}
+# Until the garbage collector has taken the last one.
+- apiGroups:
+  - ""
+  resources:
+  - secrets
+  {{- with . }}
+  resourceNames:
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  verbs:
+  - list
+# The operator's entries in imagePullSecrets.
+- apiGroups:
+  - ""
+  resources:
+  - serviceaccounts
+  verbs:
+  - get
+  - list
+  - patch
 {{- end }}
 
 {{- /* The right to delete Secrets, of a list of names; of any if it is empty. */ -}}

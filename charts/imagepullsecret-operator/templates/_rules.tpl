@@ -24,6 +24,9 @@
   verbs:
   - list
   - watch
+{{- end }}
+
+{{- define "imagepullsecret-operator.rules.targets" -}}
 {{- if .Values.podSelectors.enabled }}
 # Only for spec.target.namespacesWithPods.
 - apiGroups:
@@ -93,9 +96,9 @@
   - ""
   resources:
   - secrets
-  {{- if eq .Values.rbac.mode "named" }}
+  {{- with .Values.rbac.targetSecretNames }}
   resourceNames:
-  {{- toYaml .Values.rbac.targetSecretNames | nindent 2 }}
+  {{- toYaml . | nindent 2 }}
   {{- end }}
   verbs:
   - get
