@@ -137,6 +137,7 @@ witness-tools: ## Install what tests/witness calls (as root on Debian or Ubuntu;
 .PHONY: e2e
 e2e: prepare build ## Run the end-to-end tests on a real node (root and Linux only). ARGS="-run TestX"
 	@hack/system-tools 'tests/e2e' runc=runc /usr/lib/cni/bridge=containernetworking-plugins iptables=iptables ip=iproute2 mount=mount
+	@cd tests && go run ./cluster/prepare -node
 	@cd tests && go test -tags e2e -count=1 -timeout 30m -v $(ARGS) ./e2e
 
 .PHONY: cover
