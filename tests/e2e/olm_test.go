@@ -86,7 +86,7 @@ func (o *olmJourney) upgrade(t *testing.T, catalog string) {
 	for err := error(nil); pods == 0 || err != nil; pods++ {
 		isPulledAtOnce(t, o.pod(t, o.namespaces[pods%len(o.namespaces)]))
 		slowest = max(slowest, o.secretDelay(t))
-		if err = installedIs(ctx, currentRelease); ctx.Err() != nil {
+		if err = installedIs(t.Context(), currentRelease); ctx.Err() != nil {
 			t.Fatalf("%s is not installed after %s: %v", currentRelease, patience, err)
 		}
 	}
