@@ -142,6 +142,7 @@ PREVIOUS := 0.1.0
 .PHONY: e2e
 e2e: prepare ## Run the end-to-end tests on a real node (root and Linux only). ARGS="-run TestX"
 	@hack/system-tools 'tests/e2e' runc=runc /usr/lib/cni/bridge=containernetworking-plugins iptables=iptables ip=iproute2 mount=mount
+	@cd tests && go run ./cluster/prepare -node
 	@$(MAKE) --no-print-directory image DIST=$(BIN)/e2e/current PUSH=
 	@hack/released $(PREVIOUS) $(BIN)/e2e/previous
 	@cd tests && go test -tags e2e -count=1 -timeout 30m -v $(ARGS) ./e2e

@@ -40,6 +40,8 @@ var (
 		effort: "about 2,800 packages, 6 minutes on two cores"}
 	containerdSoftware = software{name: "containerd", module: "containerd", effort: "about a minute", packages: []string{
 		"github.com/containerd/containerd/v2/cmd/containerd", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2", "./pause"}}
+	olmSoftware = software{name: "OLM", module: "olm", effort: "about five minutes on two cores", packages: []string{
+		"github.com/operator-framework/operator-lifecycle-manager/cmd/olm", "github.com/operator-framework/operator-lifecycle-manager/cmd/catalog", "./crds"}}
 )
 
 // build is one way of compiling software.

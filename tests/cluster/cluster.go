@@ -105,6 +105,17 @@ func Prepare(ctx context.Context, progress io.Writer) error {
 	return err
 }
 
+// PrepareNode is Prepare for what a node needs besides, so that nobody has to
+// wait for the machine's node while it is built.
+func PrepareNode(ctx context.Context, progress io.Writer) error {
+	cache, err := cacheDir()
+	if err != nil {
+		return err
+	}
+	_, err = built(ctx, cache, containerdSoftware, newProgress(progress))
+	return err
+}
+
 // setup is what a start has to work with.
 type setup struct {
 	Options

@@ -200,21 +200,27 @@ func (c *Cluster) startNode(ctx context.Context, commands commands, client kuber
 	return c.await(ctx, "the node is ready", nodeReady(client))
 }
 
-// runOnNode starts a program in the node's room.
+// runOnNode starts a program in the node's room and takes responsibility for
+// stopping it.
 func (c *Cluster) runOnNode(name string, command []string) error {
-	start := c.node.room.start
+	var env []string
 	if name == containerd {
-		start = func(cmd *exec.Cmd) error {
-			cmd.Env = append(cmd.Env, c.node.env...)
-			return c.node.room.start(cmd)
-		}
+		env = c.node.env
 	}
-	component, err := startComponent(start, name, command, c.dir)
+	component, err := startComponent(c.node.room.withEnv(env), name, command, c.dir)
 	if err != nil {
 		return err
 	}
 	c.node.components = append(c.node.components, component)
 	return nil
+}
+
+// withEnv returns start for programs that have more in their environment.
+func (r *room) withEnv(env []string) func(*exec.Cmd) error {
+	return func(cmd *exec.Cmd) error {
+		cmd.Env = append(cmd.Env, env...)
+		return r.start(cmd)
+	}
 }
 
 // containerdListens asks for what the kubelet does not wait for.

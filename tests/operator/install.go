@@ -116,23 +116,35 @@ func Apply(ctx context.Context, c client.Client, documents []byte) error {
 }
 
 func applyChanged(ctx context.Context, c client.Client, documents []byte, change func(*unstructured.Unstructured) error) error {
-	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(documents), 4096)
-	for {
-		object := &unstructured.Unstructured{}
-		switch err := decoder.Decode(object); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		case len(object.Object) == 0:
-			continue
-		}
+	objects, err := Decode(documents)
+	if err != nil {
+		return err
+	}
+	for _, object := range objects {
 		if err := change(object); err != nil {
 			return err
 		}
 		configuration := client.ApplyConfigurationFromUnstructured(object)
 		if err := c.Apply(ctx, configuration, client.FieldOwner(fieldOwner), client.ForceOwnership); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// Decode returns the objects of YAML documents, of which empty ones hold none.
+func Decode(documents []byte) ([]*unstructured.Unstructured, error) {
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(documents), 4096)
+	var objects []*unstructured.Unstructured
+	for {
+		object := &unstructured.Unstructured{}
+		switch err := decoder.Decode(object); {
+		case errors.Is(err, io.EOF):
+			return objects, nil
+		case err != nil:
+			return nil, err
+		case len(object.Object) > 0:
+			objects = append(objects, object)
 		}
 	}
 }
