@@ -174,13 +174,18 @@ install: ## Install the CRD.
 uninstall: ## Remove the CRD, and with it every ImagePullSecret.
 	$(KUBECTL) delete --ignore-not-found -f config/crd/bases
 
+# What the current cluster takes: before Kubernetes 1.36 there is no policy that
+# gives Pods the Secrets' names.
+INSTALLATION = config/$(shell $(KUBECTL) get --raw /apis/admissionregistration.k8s.io/v1 | \
+	grep -q '"MutatingAdmissionPolicy"' && echo default || echo without-injection)
+
 .PHONY: deploy
 deploy: bin/kustomize ## Install the CRD and the operator.
-	bin/kustomize build config/default | $(KUBECTL) apply --server-side -f -
+	bin/kustomize build $(INSTALLATION) | $(KUBECTL) apply --server-side -f -
 
 .PHONY: undeploy
 undeploy: bin/kustomize ## Remove the operator, the CRD and every ImagePullSecret.
-	bin/kustomize build config/default | $(KUBECTL) delete --ignore-not-found -f -
+	bin/kustomize build $(INSTALLATION) | $(KUBECTL) delete --ignore-not-found -f -
 
 ##@ Release
 
