@@ -123,6 +123,24 @@ test: prepare ## Run every test that needs no root, in every module. ARGS="-run 
 	done; \
 	exit $$status
 
+# The older versions of Kubernetes that the tests can run against; how each
+# differs is in docs/operations.md.
+KUBERNETES_VERSIONS := 1.30 1.33 1.35
+
+.PHONY: test-kubernetes
+test-kubernetes: bin/helm bin/helm3 bin/kustomize ## Run the tests that need a cluster on an older Kubernetes. KUBERNETES=1.30 ARGS="-run TestX"
+	@cd tests && export KUBERNETES_VERSION=$(KUBERNETES) && go run ./cluster/prepare && \
+		go test $(FRESH) -timeout 60m -p 1 $(ARGS) ./integration ./chart
+
+.PHONY: test-versions
+test-versions: ## The same on each of the older versions, 1.30 to 1.35, which takes about an hour.
+	@status=0; \
+	for version in $(KUBERNETES_VERSIONS); do \
+		echo "Kubernetes $$version"; \
+		$(MAKE) --no-print-directory test-kubernetes KUBERNETES=$$version || status=1; \
+	done; \
+	exit $$status
+
 # The tests' Kubernetes is compiled before them, and shows its progress.
 .PHONY: prepare
 prepare: bin/helm bin/helm3 bin/kustomize bin/operator-sdk bin/scorecard-test bin/opm
