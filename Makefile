@@ -125,6 +125,24 @@ test: prepare ## Run every test that needs no root, in every module. ARGS="-run 
 	done; \
 	exit $$status
 
+# The older versions of Kubernetes that the tests can run against; how each
+# differs is in docs/operations.md.
+KUBERNETES_VERSIONS := 1.30 1.33 1.35
+
+.PHONY: test-kubernetes
+test-kubernetes: bin/helm bin/helm3 bin/kustomize ## Run the tests that need a cluster on an older Kubernetes. KUBERNETES=1.30 ARGS="-run TestX"
+	@cd tests && export KUBERNETES_VERSION=$(KUBERNETES) && go run ./cluster/prepare && \
+		go test $(FRESH) -timeout 60m -p 1 $(ARGS) ./integration ./chart
+
+.PHONY: test-versions
+test-versions: ## The same on each of the older versions, 1.30 to 1.35, which takes about an hour.
+	@status=0; \
+	for version in $(KUBERNETES_VERSIONS); do \
+		echo "Kubernetes $$version"; \
+		$(MAKE) --no-print-directory test-kubernetes KUBERNETES=$$version || status=1; \
+	done; \
+	exit $$status
+
 # The tests' Kubernetes is compiled before them, and shows its progress.
 .PHONY: prepare
 prepare: bin/helm bin/helm3 bin/kustomize bin/operator-sdk bin/scorecard-test bin/opm
@@ -182,13 +200,18 @@ install: ## Install the CRD.
 uninstall: ## Remove the CRD, and with it every ImagePullSecret.
 	$(KUBECTL) delete --ignore-not-found -f config/crd/bases
 
+# What the current cluster takes: before Kubernetes 1.36 there is no policy that
+# gives Pods the Secrets' names.
+INSTALLATION = config/$(shell $(KUBECTL) get --raw /apis/admissionregistration.k8s.io/v1 | \
+	grep -q '"MutatingAdmissionPolicy"' && echo default || echo without-injection)
+
 .PHONY: deploy
 deploy: bin/kustomize ## Install the CRD and the operator.
-	bin/kustomize build config/default | $(KUBECTL) apply --server-side -f -
+	bin/kustomize build $(INSTALLATION) | $(KUBECTL) apply --server-side -f -
 
 .PHONY: undeploy
 undeploy: bin/kustomize ## Remove the operator, the CRD and every ImagePullSecret.
-	bin/kustomize build config/default | $(KUBECTL) delete --ignore-not-found -f -
+	bin/kustomize build $(INSTALLATION) | $(KUBECTL) delete --ignore-not-found -f -
 
 ##@ Release
 

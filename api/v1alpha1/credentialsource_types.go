@@ -3,8 +3,8 @@ package v1alpha1
 // CredentialSource is where registry logins come from: a Secret by name and
 // namespace, or exactly one provider that gives short-lived ones.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.name) == has(self.namespace)",message="name and namespace belong together: they name a Secret"
-// +kubebuilder:validation:XValidation:rule="[has(self.name) || has(self.namespace), has(self.ecr), has(self.ecrPublic), has(self.googleArtifactRegistry), has(self.chainguard), has(self.azureContainerRegistry), has(self.quay), has(self.tokenExchange)].filter(set, set).size() == 1",message="must be either a Secret by name and namespace, or exactly one of ecr, ecrPublic, googleArtifactRegistry, chainguard, azureContainerRegistry, quay and tokenExchange"
+// +kubebuilder:validation:XValidation:rule="has(self.name) == has(self.__namespace__)",message="name and namespace belong together: they name a Secret"
+// +kubebuilder:validation:XValidation:rule="[has(self.name) || has(self.__namespace__), has(self.ecr), has(self.ecrPublic), has(self.googleArtifactRegistry), has(self.chainguard), has(self.azureContainerRegistry), has(self.quay), has(self.tokenExchange)].filter(set, set).size() == 1",message="must be either a Secret by name and namespace, or exactly one of ecr, ecrPublic, googleArtifactRegistry, chainguard, azureContainerRegistry, quay and tokenExchange"
 type CredentialSource struct {
 	// name is the source Secret's name. Its type decides how it is read:
 	// kubernetes.io/dockerconfigjson, kubernetes.io/dockercfg or

@@ -2,6 +2,7 @@ package chart
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/imagepullsecrets/operator/tests/cluster"
+	"github.com/imagepullsecrets/operator/tests/operator"
 )
 
 // injectionAPI is what a cluster must know for Pods to be injected into.
@@ -59,6 +63,7 @@ func expectPolicy(t *testing.T, rendered objects, sort, name string, want bool) 
 // begins as soon as the API server knows both, and ends with the release.
 func TestPodInjectionIsInstalledWithTheKindOfItsParameters(t *testing.T) {
 	onCluster(t, func(t *testing.T, i installation) {
+		operator.NeedInjection(t, i.config)
 		printed := i.must(t, "", "install", name, chartDir)
 		if strings.Contains(printed, "NO POD INJECTION") {
 			t.Errorf("the notes deny that Pods are injected into:\n%s", printed)
@@ -108,18 +113,36 @@ func listed(t *testing.T, client kubernetes.Interface) []string {
 	return names
 }
 
-// A cluster from before the API has everything else, and is told what it lacks.
+// A cluster from before the API has everything else, and is told what it lacks;
+// so is the operator.
 func TestAClusterWithoutPodInjection(t *testing.T) {
 	onCluster(t, func(t *testing.T, i installation) {
 		printed := i.must(t, "", "install", name, chartDir)
 		if !strings.Contains(printed, "NO POD INJECTION") {
 			t.Errorf("the notes do not say that Pods are not injected into:\n%s", printed)
 		}
+		if args := i.deployment(t).Spec.Template.Spec.Containers[0].Args; !slices.Contains(args, "--pod-injection=false") {
+			t.Errorf("the operator counts on it: %q", args)
+		}
 		printed = i.must(t, "{podInjection: {enabled: false}}", "upgrade", name, chartDir)
 		if strings.Contains(printed, "NO POD INJECTION") {
 			t.Errorf("the notes miss what is not wanted:\n%s", printed)
 		}
 		i.uninstall(t)
-	}, "--disable-admission-plugins=MutatingAdmissionPolicy",
-		"--runtime-config=admissionregistration.k8s.io/v1/mutatingadmissionpolicies=false,admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings=false")
+	}, withoutInjection(t)...)
+}
+
+// withoutInjection are the flags of an API server that can't inject, of whatever
+// Kubernetes the tests use.
+func withoutInjection(t *testing.T) []string {
+	t.Helper()
+	c, err := cluster.Start(t.Context(), cluster.Options{Progress: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := operator.WithoutInjection(t, c.Config())
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	return flags
 }

@@ -2,16 +2,27 @@ package chart
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// The chart's defaults and config/default are the same installation, object by
-// object and field by field; only labels, which name the release, differ.
+// The chart's defaults and what config/ has for the same cluster are the same
+// installation, object by object and field by field; only labels, which name the
+// release, differ.
 func TestChartSaysWhatConfigSays(t *testing.T) {
-	out, _, err := execute(nil, "", tool(t, "kustomize"), "build", repository+"/config/default")
+	for directory, apis := range map[string]string{
+		"config/default":           injectionAPI + "," + fenceAPI,
+		"config/without-injection": fenceAPI,
+	} {
+		t.Run(directory, func(t *testing.T) { chartSaysWhatConfigSays(t, directory, apis) })
+	}
+}
+
+func chartSaysWhatConfigSays(t *testing.T, directory, apis string) {
+	out, _, err := execute(nil, "", tool(t, "kustomize"), "build", filepath.Join(repository, directory))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +32,7 @@ func TestChartSaysWhatConfigSays(t *testing.T) {
 		withoutLabels(object)
 	}
 	eachHelm(t, func(t *testing.T, h helm) {
-		got := h.mustTemplate(t, "", "--api-versions", injectionAPI+","+fenceAPI)
+		got := h.mustTemplate(t, "", "--api-versions", apis)
 		for key, object := range got {
 			if object.GetAnnotations()["helm.sh/hook"] == "test" {
 				delete(got, key) // of Helm alone
@@ -38,7 +49,7 @@ func TestChartSaysWhatConfigSays(t *testing.T) {
 			withoutLabels(object)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("config/default (-) and the chart (+) differ:\n%s", diff)
+			t.Errorf("%s (-) and the chart (+) differ:\n%s", directory, diff)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -32,7 +33,15 @@ type software struct {
 	name     string // as people call it
 	module   string // the module's directory
 	packages []string
+	modFile  string // in that directory; go.mod if empty
+	tags     string // of go build
 	effort   string // of the first build
+}
+
+// modFiles returns the paths, below a directory, of what pins the modules.
+func (s software) modFiles(dir string) (mod, sum string) {
+	mod = filepath.Join(dir, cmp.Or(s.modFile, "go.mod"))
+	return mod, strings.TrimSuffix(mod, ".mod") + ".sum"
 }
 
 var (
@@ -123,7 +132,7 @@ func newBuild(ctx context.Context, s software) (*build, error) {
 		return nil, fmt.Errorf("go env: %w", withStderr(err))
 	}
 	b.goVersion = strings.TrimSpace(string(version))
-	b.flags, err = buildFlags(filepath.Join(b.source, "go.mod"))
+	b.flags, err = s.buildFlags(b.source)
 	return b, err
 }
 
@@ -145,11 +154,13 @@ func sourceDir(ctx context.Context, goCommand, module string) (string, error) {
 
 var kubernetesVersion = regexp.MustCompile(`(?m)^(?:require)?\s*k8s\.io/kubernetes (v(\d+)\.(\d+)\.\S+)`)
 
-// buildFlags returns the flags of go build. Kubernetes' components read their
-// version from variables that the linker sets, here to what go.mod requires:
-// without them the API server cannot tell which features are on.
-func buildFlags(goMod string) ([]string, error) {
-	content, err := os.ReadFile(goMod)
+// buildFlags returns the flags of go build in a directory. Kubernetes'
+// components read their version from variables that the linker sets, here to
+// what go.mod requires: without them the API server cannot tell which features
+// are on.
+func (s software) buildFlags(dir string) ([]string, error) {
+	mod, _ := s.modFiles(dir)
+	content, err := os.ReadFile(mod)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +171,14 @@ func buildFlags(goMod string) ([]string, error) {
 		ldflags += fmt.Sprintf(variable+"gitVersion=%s"+variable+"gitMajor=%s"+variable+"gitMinor=%s", version[1], version[2], version[3])
 	}
 	// -mod for whoever has GOFLAGS=-mod=vendor.
-	return []string{"-mod=readonly", "-trimpath", "-ldflags", ldflags}, nil
+	flags := []string{"-mod=readonly", "-trimpath", "-ldflags", ldflags}
+	if s.modFile != "" {
+		flags = append(flags, "-modfile="+s.modFile)
+	}
+	if s.tags != "" {
+		flags = append(flags, "-tags="+s.tags)
+	}
+	return flags, nil
 }
 
 // key identifies everything that the binary depends on.
@@ -174,7 +192,8 @@ func (b *build) key() (string, error) {
 		return "", err
 	}
 	files = append(files, commands...)
-	files = append(files, filepath.Join(b.source, "go.mod"), filepath.Join(b.source, "go.sum"))
+	mod, sum := b.modFiles(b.source)
+	files = append(files, mod, sum)
 	hash := sha256.New()
 	for _, file := range files { // Glob sorts
 		content, err := os.ReadFile(file)

@@ -32,7 +32,7 @@ func TestBuildFlagsTakeTheVersionFromGoMod(t *testing.T) {
 	}
 	for name, content := range tests {
 		t.Run(name, func(t *testing.T) {
-			flags := must[[]string](t)(buildFlags(goModFile(t, content)))
+			flags := must[[]string](t)(software{}.buildFlags(goModDir(t, content)))
 			want := "-s -w -X k8s.io/component-base/version.gitVersion=v1.37.1" +
 				" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37"
 			if !slices.Contains(flags, want) {
@@ -40,18 +40,19 @@ func TestBuildFlagsTakeTheVersionFromGoMod(t *testing.T) {
 			}
 		})
 	}
-	if flags := must[[]string](t)(buildFlags(goModFile(t, "module m\n"))); !slices.Contains(flags, "-s -w") {
+	if flags := must[[]string](t)(software{}.buildFlags(goModDir(t, "module m\n"))); !slices.Contains(flags, "-s -w") {
 		t.Errorf("without Kubernetes: got %q, want no version among them", flags)
 	}
 }
 
-func goModFile(t *testing.T, content string) string {
+// goModDir makes a directory with a go.mod.
+func goModDir(t *testing.T, content string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "go.mod")
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return dir
 }
 
 func TestBuildKeyFollowsTheSource(t *testing.T) {
@@ -85,6 +86,12 @@ func TestBuildKeyFollowsTheSource(t *testing.T) {
 	check("another Go version")
 	b.flags = append(b.flags, "-race")
 	check("another flag")
+	b.modFile = "older.mod"
+	write("older.mod", "a")
+	write("older.sum", "b")
+	check("another module file")
+	write("older.sum", "c")
+	check("another version in its sums")
 }
 
 func TestAnInterruptedBuildEndsAndLeavesNoBinary(t *testing.T) {

@@ -8,7 +8,8 @@
 // takes minutes; the binary is kept in the user's cache directory and later
 // starts take a second or two. When KUBEBUILDER_ASSETS is set, the etcd,
 // kube-apiserver and kube-controller-manager in that directory are used
-// instead and nothing is compiled.
+// instead and nothing is compiled. KUBERNETES_VERSION asks for an older
+// Kubernetes, see VersionVariable.
 //
 // Nothing outlives the process that called Start: on Linux the kernel kills
 // the components with it, and on every system the next Start stops what an
@@ -127,6 +128,9 @@ type setup struct {
 
 // startWith is Start with the directories that a test wants of its own.
 func startWith(ctx context.Context, o Options, cache string, running records) (*Cluster, error) {
+	if version := os.Getenv(VersionVariable); o.Node && version != "" && version != newestKubernetes {
+		return nil, fmt.Errorf("%s is %q, and a node needs %s: unset it", VersionVariable, version, newestKubernetes)
+	}
 	progress := newProgress(o.Progress)
 	commands, err := findCommands(ctx, cache, progress)
 	if err != nil {

@@ -17,14 +17,22 @@ const assetsVariable = "KUBEBUILDER_ASSETS"
 type commands func(component string) []string
 
 // findCommands returns the commands of ready-made binaries if the environment
-// names some, and otherwise of the binary that it builds or finds in cache.
+// names some, and otherwise of the binary that it builds or finds in cache, of
+// the version that the environment asks for.
 func findCommands(ctx context.Context, cache string, progress *progress) (commands, error) {
 	if assets := os.Getenv(assetsVariable); assets != "" {
+		if version := os.Getenv(VersionVariable); version != "" {
+			return nil, fmt.Errorf("%s asks for Kubernetes %s, and %s for ready-made binaries: unset one of them", VersionVariable, version, assetsVariable)
+		}
 		return assetCommands(assets)
 	}
-	binaries, err := built(ctx, cache, kubernetesSoftware, progress)
+	wanted, err := wantedKubernetes()
 	if err != nil {
-		return nil, fmt.Errorf("build Kubernetes for the test cluster: %w", err)
+		return nil, err
+	}
+	binaries, err := built(ctx, cache, wanted, progress)
+	if err != nil {
+		return nil, fmt.Errorf("build %s for the test cluster: %w", wanted.name, err)
 	}
 	binary := filepath.Join(binaries, "kubernetes")
 	return func(component string) []string { return []string{binary, component} }, nil

@@ -18,6 +18,7 @@ import (
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/internal/selector"
+	"github.com/imagepullsecrets/operator/tests/operator"
 )
 
 var injectionSeed = flag.Uint64("injection-seed", 1, "of TestInjectionDecidesAsTheSelectorDoes")
@@ -33,6 +34,7 @@ const (
 // The policy in the API server and internal/selector decide alike, on whatever
 // rules, broken ones included.
 func TestInjectionDecidesAsTheSelectorDoes(t *testing.T) {
+	operator.NeedInjection(t, shared.cluster.Config())
 	ownCluster(t, withAllRights)
 	random := rand.New(rand.NewPCG(*injectionSeed, 0))
 	t.Cleanup(func() {

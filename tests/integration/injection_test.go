@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
+	"github.com/imagepullsecrets/operator/tests/operator"
 )
 
 // The policy injects on its own: in these tests no operator runs, as when it is
@@ -106,6 +107,7 @@ func expectGiven(t *testing.T, pod *corev1.Pod, want ...string) {
 }
 
 func TestInjectionIntoPods(t *testing.T) {
+	operator.NeedInjection(t, shared.cluster.Config())
 	ownCluster(t, withAllRights)
 	t.Run("given", podsAreGivenNames)
 	t.Run("not refused", nothingIsRefused)

@@ -24,10 +24,11 @@ import (
 	"github.com/imagepullsecrets/operator/tests/operator"
 )
 
-// ownCluster starts a cluster for one test, which then acts on it alone.
-func ownCluster(t *testing.T, install func(context.Context, *cluster.Cluster) error) *cluster.Cluster {
+// ownCluster starts a cluster for one test, which then acts on it alone. The API
+// server has further flags.
+func ownCluster(t *testing.T, install func(context.Context, *cluster.Cluster) error, flags ...string) *cluster.Cluster {
 	t.Helper()
-	own, err := cluster.Start(context.Background(), cluster.Options{Progress: os.Stderr})
+	own, err := cluster.Start(context.Background(), cluster.Options{Progress: os.Stderr, APIServerArgs: flags})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 	"github.com/imagepullsecrets/operator/tests/failingpull"
+	"github.com/imagepullsecrets/operator/tests/operator"
 )
 
 // team is a namespace that a Secret named pull stands in, or will, with a login
@@ -441,9 +442,17 @@ func TestRecoveryWithoutItsRightsIsTold(t *testing.T) {
 	}, m)
 }
 
-// endInjection takes the policy out of force that gives Pods the name.
+// endInjection takes the policy out of force that gives Pods the name, if there
+// is one.
 func endInjection(t *testing.T, m *team) {
 	t.Helper()
+	injects, err := operator.Injects(shared.cluster.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !injects {
+		return
+	}
 	binding := &admissionregistrationv1.MutatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: "imagepullsecret-operator-pod-injection"}}
 	if err := shared.api.Delete(t.Context(), binding); err != nil {
 		t.Fatal(err)

@@ -94,7 +94,12 @@ func runSuite(m *testing.M) (code int, err error) {
 	if shared.api, err = newClient(); err != nil {
 		return 1, err
 	}
-	if mainOperator, err = startOperator(ctx, shared.cluster, directory, "--pod-selector-grace=1s", "--pod-injection"); err != nil {
+	injects, err := operator.Injects(shared.cluster.Config())
+	if err != nil {
+		return 1, err
+	}
+	args := []string{"--pod-selector-grace=1s", fmt.Sprintf("--pod-injection=%t", injects)}
+	if mainOperator, err = startOperator(ctx, shared.cluster, directory, args...); err != nil {
 		return 1, err
 	}
 	code = m.Run()

@@ -40,10 +40,10 @@ func Root() string {
 }
 
 // Install applies the CRD, the operator's namespace, its rights, the fence
-// around it and the policy that injects into Pods to a cluster, from the
-// repository's config directory, as config/default does, but for the
-// Deployment. It returns when the API server serves the CRD: an operator that
-// starts before ends, and Kubernetes would start it again.
+// around it and, if the cluster has such policies, the one that injects into
+// Pods to a cluster, from the repository's config directory, as config/default
+// does, but for the Deployment. It returns when the API server serves the CRD:
+// an operator that starts before ends, and Kubernetes would start it again.
 func Install(ctx context.Context, config *rest.Config, fence Fence) error {
 	return install(ctx, config, "config/rbac/*.yaml", fence)
 }
@@ -59,7 +59,15 @@ func install(ctx context.Context, config *rest.Config, rights string, fence Fenc
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}
-	for _, pattern := range []string{"config/default/namespace.yaml", "config/crd/bases/*.yaml", rights, "config/admission/*.yaml"} {
+	patterns := []string{"config/default/namespace.yaml", "config/crd/bases/*.yaml", rights, "config/admission/fence.yaml"}
+	injects, err := Injects(config)
+	if err != nil {
+		return err
+	}
+	if injects {
+		patterns = append(patterns, "config/admission/pod_injection.yaml")
+	}
+	for _, pattern := range patterns {
 		if err := applyFiles(ctx, c, pattern, fence.widen); err != nil {
 			return err
 		}

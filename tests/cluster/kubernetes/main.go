@@ -4,7 +4,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -20,23 +19,19 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/version"  // the components' build_info metric
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
-	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
-	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
-	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
-// components are what the binary can be. Only what is asked for is made: the
-// commands register flags in one place that all of them share.
+// components are what the binary can be, beside those of a node. Only what is
+// asked for is made: the commands register flags in one place that all of them
+// share.
 var components = map[string]func(){
 	"etcd":                    func() { etcdmain.Main(os.Args) },
 	"kube-apiserver":          func() { run(apiserver.NewAPIServerCommand()) },
 	"kube-controller-manager": func() { run(controllermanager.NewControllerManagerCommand()) },
-	"kube-scheduler":          func() { run(scheduler.NewSchedulerCommand()) },
-	"kube-proxy":              func() { run(proxy.NewProxyCommand()) },
-	"kubelet":                 func() { run(kubelet.NewKubeletCommand(context.Background())) },
 }
 
 func main() {
+	maps.Copy(components, nodeComponents)
 	name, args := component(os.Args)
 	start := components[name]
 	if start == nil {
