@@ -190,8 +190,13 @@ func (c *Controller) observe(ctx context.Context, account *corev1.ServiceAccount
 		}
 	}
 	for _, name := range o.Recorded {
-		ofOthers := len(c.TargetNames) > 0 && !slices.Contains(c.TargetNames, name)
-		o.Retained[name] = ofOthers || c.retained(ctx, types.NamespacedName{Namespace: key.Namespace, Name: name})
+		if len(c.TargetNames) > 0 && !slices.Contains(c.TargetNames, name) {
+			o.Retained[name] = true
+			continue
+		}
+		retained, known := c.retained(ctx, types.NamespacedName{Namespace: key.Namespace, Name: name})
+		o.Retained[name] = retained || !known
+		o.Unknown = o.Unknown || !known
 	}
 	wanted, now := o.wanted(), c.Clock.Now()
 	var news []string
@@ -202,10 +207,14 @@ func (c *Controller) observe(ctx context.Context, account *corev1.ServiceAccount
 	return o
 }
 
-// retained tells whether a Secret is ours and outlives what it was made for.
-func (c *Controller) retained(ctx context.Context, key types.NamespacedName) bool {
+// retained tells whether a Secret is ours and outlives what it was made for;
+// known is false while the Secrets of its namespace may not be read.
+func (c *Controller) retained(ctx context.Context, key types.NamespacedName) (retained, known bool) {
 	secret, err := c.Secrets.Get(ctx, key)
-	return err == nil && secret.Labels[v1alpha1.LabelOwnerUID] != "" && len(secret.OwnerReferences) == 0
+	if err != nil {
+		return false, apierrors.IsNotFound(err)
+	}
+	return secret.Labels[v1alpha1.LabelOwnerUID] != "" && len(secret.OwnerReferences) == 0, true
 }
 
 // selects tells whether a grant selects a ServiceAccount, if it does its
@@ -275,7 +284,7 @@ func (c *Controller) next(o observation, failure grant.Outcome) time.Duration {
 	switch {
 	case slices.ContainsFunc(o.unrecorded(), func(c claim) bool { return !c.Ours }):
 		next = jittered(takeOver)
-	case failure.State == grant.Failing:
+	case failure.State == grant.Failing, o.Unknown:
 		next = jittered(revisit)
 	}
 	now := c.Clock.Now()

@@ -45,6 +45,8 @@ type world struct {
 	gone bool
 	// kept: the Secrets of all grants stand.
 	kept bool
+	// unreadable: the Secrets of the namespace are.
+	unreadable bool
 }
 
 func newWorld(t *testing.T, grants ...*grant.Grant) *world {
@@ -143,7 +145,10 @@ type secrets struct{ *world }
 
 func (s secrets) Stands(context.Context, *grant.Grant, string) bool { return s.kept }
 
-func (secrets) Get(_ context.Context, key types.NamespacedName) (*metav1.PartialObjectMetadata, error) {
+func (s secrets) Get(_ context.Context, key types.NamespacedName) (*metav1.PartialObjectMetadata, error) {
+	if s.unreadable {
+		return nil, apierrors.NewForbidden(corev1.Resource("secrets"), key.Name, nil)
+	}
 	return nil, apierrors.NewNotFound(corev1.Resource("secrets"), key.Name)
 }
 
@@ -190,6 +195,22 @@ func TestAnEntryIsInheritedWithItsSecret(t *testing.T) {
 	if got := namesOf(w.account.ImagePullSecrets); got != "foreign" {
 		t.Errorf("without the grant imagePullSecrets are %q", got)
 	}
+}
+
+// A Secret that can't be looked at may be one that is retained.
+func TestANameIsLeftWhileItsSecretMayNotBeRead(t *testing.T) {
+	w := newWorld(t)
+	w.put("pull")
+	w.account.Annotations = map[string]string{v1alpha1.AnnotationAttached: "pull"}
+	w.sync()
+	w.unreadable = true
+	if again := w.reconcile(t); again == 0 || again > revisit {
+		t.Errorf("looked at again after %s", again)
+	}
+	w.expect(t, "pull", grant.Summary{})
+	w.unreadable = false
+	w.reconcile(t)
+	w.expect(t, "", grant.Summary{})
 }
 
 // Another instance, which is for other names, keeps its record in the same place.

@@ -21,8 +21,10 @@ type observation struct {
 	// Claims are the grants that have to do with it: those that select it, and
 	// those whose Secret has a recorded name.
 	Claims []claim
-	// Retained are the recorded names whose Secret outlives its object.
+	// Retained are the recorded names whose Secret outlives its object, or may do
+	// so: Unknown tells that of some it can't be known now.
 	Retained map[string]bool
+	Unknown  bool
 	// Held are wanted names that someone took away again and again, and until
 	// when they are not put back.
 	Held map[string]time.Time

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,7 +52,7 @@ func (o *checkOptions) bindFlags(flags *pflag.FlagSet) {
 		"the operator's own namespace (environment: POD_NAMESPACE)")
 	flags.StringVar(&o.metricsURL, "metrics-url", "http://imagepullsecret-operator-metrics:8080/metrics", "where the operator serves its metrics")
 	flags.StringSliceVar(&o.targetNames, "target-secret-names", nil, "the only names of Secrets that the operator keeps (default: any name)")
-	flags.StringSliceVar(&o.namespaces, "watch-namespaces", nil, "the only namespaces where the operator works (default: all)")
+	flags.StringSliceVar(&o.namespaces, "watch-namespaces", listed(os.Getenv("WATCH_NAMESPACE")), "the only namespaces where the operator works (default: all) (environment: WATCH_NAMESPACE)")
 	flags.BoolVar(&o.accounts, "service-accounts", true, "the operator attaches Secrets to ServiceAccounts")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long the operator may take to answer")
 }

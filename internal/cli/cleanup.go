@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -60,8 +61,8 @@ func (o *cleanupOptions) bindFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.deployment, "deployment", "imagepullsecret-operator", "the Deployment there that runs the operator")
 	flags.StringSliceVar(&o.targetNames, "target-secret-names", nil,
 		"the only names of Secrets that the operator kept; rights on these names are then enough (default: any name)")
-	flags.StringSliceVar(&o.namespaces, "watch-namespaces", nil,
-		"the only namespaces where the operator worked; rights in these are then enough (default: all)")
+	flags.StringSliceVar(&o.namespaces, "watch-namespaces", listed(os.Getenv("WATCH_NAMESPACE")),
+		"the only namespaces where the operator worked; rights in these are then enough (default: all) (environment: WATCH_NAMESPACE)")
 	flags.DurationVar(&o.timeout, "timeout", 4*time.Minute, "how long it may take")
 }
 

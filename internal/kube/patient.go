@@ -70,6 +70,9 @@ func (p *Patient) settled() bool {
 
 // Get is that of the cache; the error is the refusal, if there is one.
 func (p *Patient) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+	if !p.settled() && !p.WaitForCacheSync(ctx) {
+		return ctx.Err()
+	}
 	if err := p.Refused(); err != nil {
 		return err
 	}
@@ -78,13 +81,14 @@ func (p *Patient) Get(ctx context.Context, key client.ObjectKey, object client.O
 
 // List is that of the cache; it gives nothing while the watch is refused.
 func (p *Patient) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
-	if !p.readable() {
+	if !p.settled() && !p.WaitForCacheSync(ctx) {
+		return ctx.Err()
+	}
+	if p.Refused() != nil {
 		return nil
 	}
 	return p.Cache.List(ctx, list, options...)
 }
-
-func (p *Patient) readable() bool { return p.Refused() == nil }
 
 // GetInformer returns the informer of the one kind, at once.
 func (p *Patient) GetInformer(ctx context.Context, kind client.Object, _ ...cache.InformerGetOption) (cache.Informer, error) {

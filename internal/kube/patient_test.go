@@ -25,7 +25,11 @@ import (
 
 // apiServer lists one Secret, named pull, in every namespace, unless it refuses
 // the namespace.
-type apiServer struct{ refused atomic.Pointer[string] }
+type apiServer struct {
+	refused atomic.Pointer[string]
+	broken  atomic.Bool
+	asked   chan struct{} // has a value from when a broken one is asked
+}
 
 // ServeHTTP refuses to list by a watch, which makes clients list, and otherwise
 // lets watches wait.
@@ -34,6 +38,12 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	refused := s.refused.Load()
 	w.Header().Set("Content-Type", "application/json")
 	switch query := r.URL.Query(); {
+	case s.broken.Load():
+		w.WriteHeader(http.StatusInternalServerError)
+		select {
+		case s.asked <- struct{}{}:
+		default:
+		}
 	case refused != nil && *refused == namespace:
 		w.WriteHeader(http.StatusForbidden)
 		_ = json.NewEncoder(w).Encode(metav1.Status{
@@ -178,5 +188,38 @@ func TestAnotherErrorIsWaitedFor(t *testing.T) {
 	p.failed(t.Context(), reflector, apierrors.NewForbidden(corev1.Resource("secrets"), "", context.Canceled))
 	if !p.settled() || p.Refused() == nil {
 		t.Errorf("settled is %t, refused %v", p.settled(), p.Refused())
+	}
+}
+
+// Whoever began to read while the API server failed is let go once it refuses.
+func TestAReaderIsLetGoWhenTheWatchIsRefused(t *testing.T) {
+	api := &apiServer{asked: make(chan struct{}, 1)}
+	api.broken.Store(true)
+	server := httptest.NewServer(api)
+	t.Cleanup(server.Close)
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	p := patient(t, server.URL, "team-b")
+	go func() { _ = p.Start(ctx) }()
+	if _, err := p.GetInformer(ctx, SecretMetadata()); err != nil {
+		t.Fatal(err)
+	}
+	<-api.asked
+	read := make(chan error, 1)
+	go func() {
+		list := &metav1.PartialObjectMetadataList{}
+		list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+		read <- p.List(ctx, list)
+	}()
+	// The next try is due after client-go's first wait, of nearly a second.
+	api.refuse("team-b")
+	api.broken.Store(false)
+	select {
+	case err := <-read:
+		if err != nil {
+			t.Errorf("reading what may not be: %v, want nothing and no error", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the reader waits for what never comes")
 	}
 }

@@ -61,8 +61,10 @@ func TestHooksDoTheirWork(t *testing.T) {
 // playNode does, meanwhile, what a node would do with the Pod of a hook, and hands
 // over what it printed; nothing if there was no such Pod.
 func (i installation) playNode(t *testing.T, binary, prefix, account string) <-chan string {
-	printed := make(chan string, 1)
+	printed, over := make(chan string, 1), make(chan struct{})
+	t.Cleanup(func() { <-over }) // it may fail the test, which must not have ended
 	go func() {
+		defer close(over)
 		defer close(printed)
 		printed <- i.runHookPod(t, binary, prefix, account)
 	}()
@@ -126,6 +128,7 @@ func metricsOf(t *testing.T, binary string) string {
 
 // leaveThings makes what an operator leaves that ran here: an ImagePullSecret with
 // its Secret, that of an annotated ServiceAccount, both attached, and a lease.
+// Another operator, for other names, has attached theirs.
 func (i installation) leaveThings(t *testing.T) {
 	t.Helper()
 	object, err := i.objects.Resource(imagePullSecrets).Create(t.Context(), imagePullSecret("left"), metav1.CreateOptions{})
@@ -133,8 +136,8 @@ func (i installation) leaveThings(t *testing.T) {
 		t.Fatal(err)
 	}
 	account, err := i.client.CoreV1().ServiceAccounts("team").Create(t.Context(), &corev1.ServiceAccount{
-		ObjectMeta:       metav1.ObjectMeta{Name: "app", Annotations: map[string]string{"images.banzaicloud.io/attached": "imagepullsecret-app,pull"}},
-		ImagePullSecrets: []corev1.LocalObjectReference{{Name: "mine"}, {Name: "pull"}, {Name: "imagepullsecret-app"}},
+		ObjectMeta:       metav1.ObjectMeta{Name: "app", Annotations: map[string]string{"images.banzaicloud.io/attached": "imagepullsecret-app,pull,theirs"}},
+		ImagePullSecrets: []corev1.LocalObjectReference{{Name: "mine"}, {Name: "pull"}, {Name: "imagepullsecret-app"}, {Name: "theirs"}},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +194,8 @@ func (i installation) expectNothingLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(account.ImagePullSecrets) != 1 || account.ImagePullSecrets[0].Name != "mine" || len(account.Annotations) > 0 {
+	if want := []corev1.LocalObjectReference{{Name: "mine"}, {Name: "theirs"}}; !slices.Equal(account.ImagePullSecrets, want) ||
+		account.Annotations["images.banzaicloud.io/attached"] != "theirs" {
 		t.Errorf("the ServiceAccount has %v and %v", account.ImagePullSecrets, account.Annotations)
 	}
 	for what, err := range map[string]error{

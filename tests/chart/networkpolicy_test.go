@@ -60,7 +60,8 @@ func TestTheOperatorReachesWhatItNeedsAndNothingElse(t *testing.T) {
 			"{networkPolicy: {enabled: true}, credentials: {ambient: [aws]}}",
 			[]networkingv1.NetworkPolicyEgressRule{
 				dns, egressTo(nil, 443, 6443), egressTo(nil, 443),
-				egressTo([]string{"169.254.169.254/32", "169.254.170.23/32"}, 80), egressTo([]string{"169.254.169.252/32"}, 987, 988), own,
+				egressTo([]string{"169.254.169.254/32", "169.254.170.23/32", "fd00:ec2::254/128", "fd00:ec2::23/128"}, 80),
+				egressTo([]string{"169.254.169.252/32"}, 987, 988), own,
 			},
 		},
 		"and what is added": {

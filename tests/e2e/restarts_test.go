@@ -49,13 +49,10 @@ func TestLossesInTheMiddleOfARotationLoseNoSecret(t *testing.T) {
 		} {
 			t.Run(what, func(t *testing.T) {
 				lap := newLaps(t)
-				added := fmt.Sprintf("beside-%d.example.com", number())
-				addRegistry(t, sample, added)
-				targets.awaitFirst(t, added)
+				added := beginRotation(t, sample, targets)
 				if err := lose(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				t.Logf("%d of %d Secrets were new when this was over", targets.count(added), restartTargets)
 				lap(what)
 				targets.await(t, added)
 				lap("every Secret is new")
@@ -70,6 +67,23 @@ func TestLossesInTheMiddleOfARotationLoseNoSecret(t *testing.T) {
 			t.Errorf("in between a Secret was not as it should be: %v", err)
 		}
 	})
+}
+
+// beginRotation adds a login for another registry, and returns while some of the
+// Secrets have it and others do not.
+func beginRotation(t *testing.T, sample *v1alpha1.ImagePullSecret, targets *targets) (added string) {
+	t.Helper()
+	for range 5 {
+		added = fmt.Sprintf("beside-%d.example.com", number())
+		addRegistry(t, sample, added)
+		targets.awaitFirst(t, added)
+		if rotated := targets.count(added); rotated < restartTargets {
+			t.Logf("%d of %d Secrets are new now", rotated, restartTargets)
+			return added
+		}
+	}
+	t.Fatal("each rotation was over before anything could happen in its middle")
+	return ""
 }
 
 func restartAPIServer(ctx context.Context) error {

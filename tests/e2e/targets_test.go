@@ -25,6 +25,7 @@ type targets struct {
 	name string
 	end  context.CancelFunc
 	over chan struct{}
+	news chan struct{} // has a value from when a Secret was seen until that is received
 
 	mu     sync.Mutex
 	secret map[string]*corev1.Secret // by the namespaces that are to have one
@@ -36,7 +37,8 @@ type targets struct {
 func followTargets(t *testing.T, object *v1alpha1.ImagePullSecret, namespaces []string) *targets {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	f := &targets{name: object.Spec.Target.Secret.Name, end: cancel, over: make(chan struct{}), secret: map[string]*corev1.Secret{}}
+	f := &targets{name: object.Spec.Target.Secret.Name, end: cancel, over: make(chan struct{}), news: make(chan struct{}, 1),
+		secret: map[string]*corev1.Secret{}}
 	for _, namespace := range namespaces {
 		f.secret[namespace] = nil
 	}
@@ -106,6 +108,10 @@ func (f *targets) see(secret *corev1.Secret, change watch.EventType) {
 		f.wrong = fmt.Errorf("the Secret in %s has no login for the private registry", secret.Namespace)
 	}
 	f.secret[secret.Namespace] = secret
+	select {
+	case f.news <- struct{}{}:
+	default: // there is news that nobody has received
+	}
 }
 
 func holds(secret *corev1.Secret, registry string) bool {
@@ -127,7 +133,13 @@ func (f *targets) count(registry string) (count int) {
 // awaitFirst waits until one Secret has a login for a registry.
 func (f *targets) awaitFirst(t *testing.T, registry string) {
 	t.Helper()
-	f.awaitCount(t, registry, 1)
+	for deadline := time.Now().Add(patience); f.count(registry) == 0; {
+		select {
+		case <-f.news:
+		case <-time.After(time.Until(deadline)):
+			t.Fatalf("no Secret has the login for %s after %s", registry, patience)
+		}
+	}
 }
 
 // await waits until all Secrets have a login for a registry.

@@ -23,7 +23,7 @@ import (
 )
 
 // cleanupRules are the rights that the chart gives to the Pod that cleans up;
-// TestACleanUninstall of tests/chart shows that those are enough.
+// TestHooksDoTheirWork of tests/chart shows that those are enough.
 var cleanupRules = []rbacv1.PolicyRule{
 	{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"imagepullsecrets"}, Verbs: []string{"list", "delete"}},
 	{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"list", "delete"}},
@@ -47,12 +47,15 @@ func TestCleaningUp(t *testing.T) {
 	team := namespace(t, label, "yes")
 	user := account(t, team, []string{"mine"})
 	app := accountFor(t, own, "app")
-	for name, policy := range map[string]v1alpha1.DeletionPolicy{"pull": v1alpha1.DeletionDelete, "kept": v1alpha1.DeletionRetain} {
+	attach := func(name string, policy v1alpha1.DeletionPolicy) {
 		made := newObject(name, label, ref)
 		made.Spec.Target.DeletionPolicy = policy
 		made.Spec.Target.ServiceAccounts.Names = []string{user.Name}
 		create(t, made)
 	}
+	attach("kept", v1alpha1.DeletionRetain)
+	expectAttached(t, user, "kept", "mine", "kept")
+	attach("pull", v1alpha1.DeletionDelete)
 	// The second one is denied: it has an entry without a Secret.
 	role := federation.ECR(shared.cloud, app, number())
 	annotateAccount(t, app, forRole(role, federation.ECR(shared.cloud, federation.Identity{Namespace: "other", Name: "other"}, number())))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -195,8 +196,24 @@ func estateOfPatcher(t *testing.T) *estate {
 		Annotations: map[string]string{"app.kubernetes.io/managed-by": patcherSystem},
 	})), registry)
 	e.listing(t, user, "default", "mine", patched)
-	e.takenOver = func(t *testing.T) { expectRecorded(t, user, "default", patched) }
+	e.takenOver = func(t *testing.T) { expectOnRecord(t, user, "default", patched) }
 	return e
+}
+
+// expectOnRecord waits until a name is the operator's in a ServiceAccount; names
+// of other estates may be, too.
+func expectOnRecord(t *testing.T, namespace, account, name string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%s/%s has %s on record", namespace, account, name), func() error {
+		found, err := accountAt(t.Context(), client.ObjectKey{Namespace: namespace, Name: account})
+		if err != nil {
+			return err
+		}
+		if recorded := found.Annotations[v1alpha1.AnnotationAttached]; !slices.Contains(strings.Split(recorded, ","), name) {
+			return fmt.Errorf("it has %q", recorded)
+		}
+		return nil
+	})
 }
 
 // estateOfPatcherByObject is the same of the patcher's second fork, which labels
