@@ -51,8 +51,8 @@ TEST_MODULES := tests tests/bundle tests/kubelet tests/witness tools/image
 # that mostly wait and for those that mostly work. What is not named here runs
 # with the rest.
 WAITING := AMissingRightIsNamed|AnOutage.*|AttachingWithAnOperatorOfItsOwn|BadTransportInAClusterOfItsOwn|LeasesThatMayNotBeRead.*|LossesAreSurvived|\
-ManyLoginsThatEndIn.*|PodsThatWereThereBeforeCount|RecoveryWithoutItsRights.*
-WORKING := ARestart.*|ASourceThatGoesWhile.*|AnnotatedObjects.*|BadAWSAndGoogleForAnOperator.*|CleaningUp|Fence.*|Injection.*|Migrations.*|NamedMode.*|NamespacesMode.*|\
+ManyLoginsThatEndIn.*|NamespacesMode.*|PodsThatWereThereBeforeCount|RecoveryWithoutItsRights.*
+WORKING := ARestart.*|ASourceThatGoesWhile.*|AnnotatedObjects.*|BadAWSAndGoogleForAnOperator.*|CleaningUp|Fence.*|Injection.*|Migrations.*|NamedMode.*|\
 SourcesOfEveryCloud.*|TenantsInACluster.*|TheManagerOnce.*|ThePatcher.*|TheRefresher.*
 alone = ^Test($(subst | ,|,$(1)))$$
 

@@ -177,7 +177,7 @@ func asker(account *corev1.ServiceAccount) string {
 // stands, and until when its login is good.
 func (d *Door) toldOf(ctx context.Context, object *v1alpha1.ImagePullSecret, namespace string) v1alpha1.ImagePullSecretStatus {
 	name := object.Spec.Target.Secret.Name
-	status, known := d.told.Last(object.Name, name)
+	status, known := d.told.Last(object.Name, name, object.UID)
 	if known {
 		return status
 	}

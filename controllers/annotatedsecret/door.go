@@ -148,7 +148,7 @@ func (d *Door) orderOf(secret *metav1.PartialObjectMetadata) *order.Order {
 // toldOf is what was told last of a Secret. By an earlier process nothing was
 // told but what the Secret tells: that it holds a login.
 func (d *Door) toldOf(object *v1alpha1.ImagePullSecret, secret *metav1.PartialObjectMetadata) v1alpha1.ImagePullSecretStatus {
-	status, known := d.told.Last(object.Name, secret.Name)
+	status, known := d.told.Last(object.Name, secret.Name, object.UID)
 	if !known && secret.Annotations[v1alpha1.AnnotationContentHash] != "" {
 		status.ObservedGeneration = object.Generation
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{

@@ -3,6 +3,8 @@ package order
 import (
 	"sync"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/imagepullsecrets/operator/api/v1alpha1"
 )
 
@@ -13,19 +15,21 @@ type Told struct {
 	orders map[string]telling
 }
 
-// telling is what was told of an order, and of which Secret.
+// telling is what was told of an order, by which object, and of which Secret.
 type telling struct {
 	status v1alpha1.ImagePullSecretStatus
+	uid    types.UID
 	secret string
 }
 
 // Last returns what was told last of an order, if that was about the Secret of
-// a name. known tells whether anything was told of the order.
-func (t *Told) Last(order, secret string) (status v1alpha1.ImagePullSecretStatus, known bool) {
+// a name, for the object of the same UID: one that was made anew was told nothing.
+// known tells whether anything was told of the order.
+func (t *Told) Last(order, secret string, uid types.UID) (status v1alpha1.ImagePullSecretStatus, known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	last, known := t.orders[order]
-	if known && last.secret == secret {
+	if known && last.secret == secret && last.uid == uid {
 		status = *last.status.DeepCopy()
 	}
 	return status, known
@@ -38,7 +42,7 @@ func (t *Told) Note(o *Order, status v1alpha1.ImagePullSecretStatus) {
 	if t.orders == nil {
 		t.orders = map[string]telling{}
 	}
-	t.orders[o.Name()] = telling{status: *status.DeepCopy(), secret: o.Object.Spec.Target.Secret.Name}
+	t.orders[o.Name()] = telling{status: *status.DeepCopy(), uid: o.Object.UID, secret: o.Object.Spec.Target.Secret.Name}
 }
 
 // Forget forgets an order, and returns its Secret; "" if nothing was told.

@@ -38,7 +38,7 @@ func (d *Door) Orders(ctx context.Context) ([]*order.Order, error) {
 func (d *Door) Order(context.Context, string) (*order.Order, error) {
 	o := d.source()
 	o.Object.Generation = order.Fingerprint(o.Object.Spec)
-	o.Object.Status, _ = d.told.Last(o.Name(), o.Object.Spec.Target.Secret.Name)
+	o.Object.Status, _ = d.told.Last(o.Name(), o.Object.Spec.Target.Secret.Name, o.Object.UID)
 	return o, nil
 }
 
