@@ -84,11 +84,13 @@ func (p *Patient) List(ctx context.Context, list client.ObjectList, options ...c
 	if !p.settled() && !p.WaitForCacheSync(ctx) {
 		return ctx.Err()
 	}
-	if p.Refused() != nil {
+	if !p.readable() {
 		return nil
 	}
 	return p.Cache.List(ctx, list, options...)
 }
+
+func (p *Patient) readable() bool { return p.Refused() == nil }
 
 // GetInformer returns the informer of the one kind, at once.
 func (p *Patient) GetInformer(ctx context.Context, kind client.Object, _ ...cache.InformerGetOption) (cache.Informer, error) {

@@ -118,9 +118,14 @@ func loseLeaders(t *testing.T, own *cluster.Cluster) {
 		t.Error("the leader left and did not give up its lease")
 	}
 	serve()
-	if writes := metric(t, third, `imagepullsecret_target_writes_total{operation="apply",result="success"}`); writes == 0 {
-		t.Error("someone else serves")
-	}
+	// It counts a write once the API server has answered, which may be after the
+	// Secret was seen.
+	eventually(t, "the third one serves", func() error {
+		if metric(t, third, `imagepullsecret_target_writes_total{operation="apply",result="success"}`) == 0 {
+			return errors.New("it counts no write")
+		}
+		return nil
+	})
 }
 
 // expectIdle waits until an operator competes for the lease, and checks that it

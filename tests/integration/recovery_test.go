@@ -431,9 +431,12 @@ func TestRecoveryWithoutItsRightsIsTold(t *testing.T) {
 	}
 	grantRules(t, shared.api, "evicting", rules["evictions"])
 	expectEvicted(t, pod)
-	if evicted := metric(t, on, `imagepullsecret_pod_evictions_total{result="success"}`); evicted != 1 {
-		t.Errorf("%v evictions are counted", evicted)
-	}
+	eventually(t, "the eviction is counted, once the API server has answered", func() error {
+		if evicted := metric(t, on, `imagepullsecret_pod_evictions_total{result="success"}`); evicted != 1 {
+			return fmt.Errorf("%v are", evicted)
+		}
+		return nil
+	})
 	expectInjectionTrusted(t, func() {
 		if err := on.Stop(); err != nil {
 			t.Fatal(err)
