@@ -49,7 +49,8 @@ TEST_MODULES := tests tests/bundle tests/kubelet tests/witness tools/image
 # Tests that have a cluster of their own and therefore can't run beside others
 # of their package: `make test` gives them two processes of their own, for those
 # that mostly wait and for those that mostly work. What is not named here runs
-# with the rest.
+# with the rest, one package at a time: three processes with clusters are enough
+# for two cores.
 WAITING := AMissingRightIsNamed|AnOutage.*|AttachingWithAnOperatorOfItsOwn|BadTransportInAClusterOfItsOwn|LeasesThatMayNotBeRead.*|LossesAreSurvived|\
 ManyLoginsThatEndIn.*|NamespacesMode.*|PodsThatWereThereBeforeCount|RecoveryWithoutItsRights.*
 WORKING := ARestart.*|ASourceThatGoesWhile.*|AnnotatedObjects.*|BadAWSAndGoogleForAnOperator.*|CleaningUp|Fence.*|Injection.*|Migrations.*|NamedMode.*|\
@@ -117,7 +118,7 @@ test: prepare ## Run every test that needs no root, in every module. ARGS="-run 
 	go test $(ARGS) ./... || status=1; \
 	(cd tests && go test $(FRESH) -run '$(call alone,$(WAITING))' $(ARGS) ./integration) & waiting=$$!; \
 	(cd tests && go test $(FRESH) -run '$(call alone,$(WORKING))' $(ARGS) ./integration) & working=$$!; \
-	(cd tests && go test $(FRESH) -skip '$(call alone,$(WAITING)|$(WORKING))' $(ARGS) ./...) || status=1; \
+	(cd tests && go test $(FRESH) -p 1 -skip '$(call alone,$(WAITING)|$(WORKING))' $(ARGS) ./...) || status=1; \
 	wait $$waiting || status=1; \
 	wait $$working || status=1; \
 	for module in $(filter-out tests,$(TEST_MODULES)); do \
