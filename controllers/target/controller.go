@@ -134,9 +134,10 @@ func (c *Controller) observe(ctx context.Context, key types.NamespacedName) (obs
 	case !apierrors.IsNotFound(err):
 		return o, err
 	}
-	if o.NamespaceActive {
-		o.Claims, err = c.claims(ctx, key, namespace, o.Keeper)
+	if !o.NamespaceActive {
+		return o, nil
 	}
+	o.Claims, err = c.claims(ctx, key, namespace, o.Keeper)
 	return o, err
 }
 
