@@ -177,7 +177,7 @@ func (c *Controller) newest(ctx context.Context, key types.NamespacedName) (*cor
 // observe reads what a plan depends on, from caches and memory only.
 func (c *Controller) observe(ctx context.Context, account *corev1.ServiceAccount, namespace *metav1.PartialObjectMetadata) observation {
 	key := client.ObjectKeyFromObject(account)
-	o := observation{Secrets: account.ImagePullSecrets, Recorded: recordedIn(account.Annotations), Retained: map[string]bool{}}
+	o := observation{Secrets: account.ImagePullSecrets, Recorded: Recorded(account.Annotations), Retained: map[string]bool{}}
 	for _, g := range c.Book.Reaching(key.Namespace) {
 		if selected := selects(g, account); selected || slices.Contains(o.Recorded, g.SecretName) {
 			here, err := c.Scope.Selects(ctx, g, namespace)

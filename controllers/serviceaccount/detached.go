@@ -4,15 +4,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Recorded returns the names in a ServiceAccount's imagePullSecrets, by its
-// annotations, that are the operator's to take away; sorted, each of them once.
-func Recorded(annotations map[string]string) []string { return recordedIn(annotations) }
-
 // Detached returns what becomes of a ServiceAccount's imagePullSecrets, and of
 // the annotation that records which of them are the operator's, where nobody
 // asks for anything any more: recorded names go, except for those of Secrets
 // that are retained. change is false if it is so already.
 func Detached(account *corev1.ServiceAccount, retained map[string]bool) (secrets []corev1.LocalObjectReference, attached string, change bool) {
-	p := decide(observation{Secrets: account.ImagePullSecrets, Recorded: recordedIn(account.Annotations), Retained: retained})
+	p := decide(observation{Secrets: account.ImagePullSecrets, Recorded: Recorded(account.Annotations), Retained: retained})
 	return p.Secrets, record(p.Recorded), p.Change
 }

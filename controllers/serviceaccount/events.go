@@ -68,7 +68,7 @@ func (e accountEvents) OnDelete(object any) {
 
 // concerned tells whether there may be something to do for a ServiceAccount.
 func (c *Controller) concerned(account *corev1.ServiceAccount) bool {
-	return len(recordedIn(account.Annotations)) > 0 ||
+	return len(Recorded(account.Annotations)) > 0 ||
 		slices.ContainsFunc(c.Book.Reaching(account.Namespace), func(g *grant.Grant) bool { return selects(g, account) })
 }
 
@@ -96,5 +96,5 @@ func (c *Controller) SecretEvents() handler.EventHandler {
 }
 
 func records(account *corev1.ServiceAccount, name string) bool {
-	return slices.Contains(recordedIn(account.Annotations), name)
+	return slices.Contains(Recorded(account.Annotations), name)
 }

@@ -150,9 +150,9 @@ func without(secrets []corev1.LocalObjectReference, name string) []corev1.LocalO
 	return secrets
 }
 
-// recordedIn reads which names are the operator's, from a ServiceAccount's
-// annotations; sorted, each of them once.
-func recordedIn(annotations map[string]string) []string {
+// Recorded returns the names in a ServiceAccount's imagePullSecrets, by its
+// annotations, that are the operator's to take away; sorted, each of them once.
+func Recorded(annotations map[string]string) []string {
 	var names []string
 	for name := range strings.SplitSeq(annotations[v1alpha1.AnnotationAttached], ",") {
 		if name = strings.TrimSpace(name); name != "" {

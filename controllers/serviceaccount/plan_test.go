@@ -117,7 +117,7 @@ func FuzzDecide(f *testing.F) {
 	f.Fuzz(func(t *testing.T, secrets, annotation, wanted, elsewhere string) {
 		o := observation{
 			Secrets:  refs(strings.Split(secrets, ",")...),
-			Recorded: recordedIn(map[string]string{v1alpha1.AnnotationAttached: annotation}),
+			Recorded: Recorded(map[string]string{v1alpha1.AnnotationAttached: annotation}),
 		}
 		for name := range strings.SplitSeq(wanted, ",") {
 			if name == strings.TrimSpace(name) && name != "" { // as Secrets are called
@@ -142,7 +142,7 @@ func FuzzDecide(f *testing.F) {
 		if !p.Change && (!slices.Equal(p.Secrets, o.Secrets) || !slices.Equal(p.Recorded, o.Recorded)) {
 			t.Fatalf("a plan without a change changes %+v to %+v", o, p)
 		}
-		o.Secrets, o.Recorded = p.Secrets, recordedIn(map[string]string{v1alpha1.AnnotationAttached: record(p.Recorded)})
+		o.Secrets, o.Recorded = p.Secrets, Recorded(map[string]string{v1alpha1.AnnotationAttached: record(p.Recorded)})
 		if again := decide(o); again.Change {
 			t.Fatalf("there is more to do after %+v: %+v", p, again)
 		}

@@ -34,7 +34,7 @@ const byRecord = "attached"
 
 func indexByRecord(object any) ([]string, error) {
 	if account, ok := object.(*corev1.ServiceAccount); ok {
-		return recordedIn(account.Annotations), nil
+		return Recorded(account.Annotations), nil
 	}
 	return nil, nil
 }
